@@ -1,0 +1,158 @@
+"""One call from a task to its moments: which method runs, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor
+
+import flint
+
+from markov_icl.features import vech_size
+from markov_icl.moments.assembly import Assembly, accumulate
+from markov_icl.moments.quadrature import kernel_rule, nodes_per_variable
+from markov_icl.moments.regression import rational_regression_moments, regression_moments
+from markov_icl.moments.sampled import sampled_moments
+from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.tasks.kernels import DirichletPrior
+from markov_icl.tasks.prompts import MarkovTask, RegressionTask, StationaryStart, Task
+
+__all__ = [
+    "DEFAULT_MEMORY_GB",
+    "NODE_BUDGET",
+    "grid_size",
+    "is_polynomial",
+    "moments",
+    "rational_moments",
+    "unknowns",
+]
+
+NODE_BUDGET = 600_000
+DEFAULT_MEMORY_GB = 8.0
+_STATIONARY_NODES = 64
+_RATIONAL_WORK = 30_000_000
+
+
+def unknowns(task: Task) -> int:
+    """Return ``N = J m``, the number of coordinates of the enlarged space."""
+    return task.blocks * vech_size(task.dimension)
+
+
+def is_polynomial(task: Task) -> bool:
+    """Return whether conditional moments are polynomials in the kernel, so that a grid is exact."""
+    if isinstance(task, RegressionTask):
+        return True
+    return not (isinstance(task.initial, StationaryStart) and isinstance(task.prior, DirichletPrior))
+
+
+def grid_size(task: MarkovTask, exact: bool = False) -> int:
+    """Return how many kernels the exact grid has."""
+    if not isinstance(task.prior, DirichletPrior):
+        return len(task.prior.kernels)
+    return nodes_per_variable(task, exact) ** _variables(task)
+
+
+def _variables(task: MarkovTask) -> int:
+    return task.rows * (task.states - 1)
+
+
+def moments(
+    task: Task,
+    memory: float = DEFAULT_MEMORY_GB,
+    node_budget: int = NODE_BUDGET,
+    points: int = 4096,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Moments:
+    """Return ``H``, ``h``, ``E y^2`` in float64: the exact grid where it fits, scrambled Sobol where not.
+
+    Stationary starts under a Dirichlet prior make the integrands rational functions: the rule is then
+    not exact, and the result carries the same moments from half the nodes a variable.
+
+    Args:
+        task: Markov or regression.
+        memory: refuse a dense system that needs more, in gigabytes.
+        node_budget: largest grid of kernels.
+        points: Sobol kernels a replicate, where sampling runs.
+        seed: of the Sobol scrambling.
+        progress: called with the finished share, 0 to 1.
+
+    Raises:
+        ValueError: if the dense system is too large.
+    """
+    _require_memory(task, memory)
+    if isinstance(task, RegressionTask):
+        return regression_moments(task)
+    if is_polynomial(task):
+        if grid_size(task) <= node_budget:
+            return _on_grid(task, nodes_per_variable(task), "exact up to rounding", progress)
+    else:
+        nodes = min(_STATIONARY_NODES, floor(node_budget ** (1 / _variables(task)) + 1e-9))
+        if nodes >= 8:
+            coarse = _on_grid(task, nodes // 2, "estimate", None)
+            fine = _on_grid(task, nodes, "estimate: node doubling", progress)
+            return Moments(**{**fine.__dict__, "coarse": coarse})
+    _require_memory(task, memory, copies=11)
+    return sampled_moments(task, points, seed=seed, progress=progress)
+
+
+def _on_grid(
+    task: MarkovTask, nodes: int, error: str, progress: Callable[[float], None] | None
+) -> Moments:
+    rule = kernel_rule(task.prior, nodes)
+    total = accumulate(task, rule, progress=progress)
+    N = unknowns(task)
+    H = total.H.reshape(N, N)
+    return Moments(
+        (H + H.T) / 2,
+        total.h.reshape(N),
+        float(total.y2),  # type: ignore[arg-type]
+        task.blocks,
+        task.dimension,
+        "quadrature",
+        rule.size,
+        error,
+    )
+
+
+def _require_memory(task: Task, memory: float, copies: int = 3) -> None:
+    N = unknowns(task)
+    needed = copies * 8 * N**2 / 1e9
+    if needed > memory:
+        raise ValueError(
+            f"expected a dense system within {memory:g} GB; got {N} unknowns, which need {needed:.3g} GB "
+            "(use a shorter length, or allow more memory)"
+        )
+
+
+def rational_moments(task: Task) -> RationalMoments:
+    """Return ``H``, ``h``, ``E y^2`` as exact fractions.
+
+    Raises:
+        ValueError: if the moments are not rational, or if exact arithmetic would take hours.
+    """
+    if not is_polynomial(task):
+        raise ValueError(
+            "expected a task with rational moments; got stationary starts under a Dirichlet prior (use dense)"
+        )
+    N = unknowns(task)
+    nodes = 1 if isinstance(task, RegressionTask) else grid_size(task, exact=True)
+    if nodes * N > _RATIONAL_WORK or N > 1000:
+        raise ValueError(
+            f"expected a task small enough for fractions; got {N} unknowns and {nodes} kernels (use dense)"
+        )
+    if isinstance(task, RegressionTask):
+        return rational_regression_moments(task)
+    total = accumulate(task, kernel_rule(task.prior, nodes_per_variable(task, exact=True), True), exact=True)
+    return _to_flint(total, N, task, nodes)
+
+
+def _to_flint(total: Assembly, N: int, task: MarkovTask, nodes: int) -> RationalMoments:
+    return RationalMoments(
+        flint.fmpq_mat(total.H.reshape(N, N).tolist()),
+        flint.fmpq_mat(total.h.reshape(N, 1).tolist()),
+        total.y2,
+        task.blocks,
+        task.dimension,
+        "quadrature",
+        nodes,
+    )

@@ -1,0 +1,213 @@
+"""Priors over transition kernels, with exact rational parameters.
+
+A kernel of order ``k`` on ``S`` states has one row for each ``k``-tuple of preceding states, oldest
+state most significant: shape ``[S**k, S]``, rows summing to one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Integral, Rational, Real
+
+import flint
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+__all__ = [
+    "DirichletPrior",
+    "FinitePrior",
+    "Prior",
+    "as_fraction",
+    "as_pmf",
+    "beta_prior",
+    "exact_stationary",
+    "fixed_kernel",
+    "lift",
+    "sample_kernels",
+    "stationary",
+    "symmetric_dirichlet",
+]
+
+_NUMBER = re.compile(r"[+-]?\d{1,400}(/\d{1,400}|(\.\d{0,400})?([eE][+-]?\d{1,3})?)|[+-]?\.\d{1,400}")
+
+
+def as_fraction(value: object, name: str = "number") -> Fraction:
+    """Read a number exactly; a float means its shortest decimal, so ``0.3`` is ``3/10``.
+
+    Raises:
+        ValueError: for anything that is not a finite real number.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if _NUMBER.fullmatch(text) and not re.search(r"/0+$", text):
+            return Fraction(text)
+    elif not isinstance(value, bool | np.bool_):
+        if isinstance(value, Rational | Integral):
+            return Fraction(int(value.numerator), int(value.denominator))
+        if isinstance(value, Real) and np.isfinite(float(value)):
+            return Fraction(repr(float(value)))
+    raise ValueError(f"expected {name} to be a finite number such as 3, 0.3 or 3/10; got {value!r:.60}")
+
+
+def as_pmf(values: Iterable[object], name: str = "probabilities") -> tuple[Fraction, ...]:
+    """Read probabilities that are nonnegative and sum to one.
+
+    Written as fractions or decimals the sum must be exact; floats may be off by rounding
+    (1e-9) and are then divided by their sum.
+
+    Raises:
+        ValueError: if an entry is negative or the sum is not one.
+    """
+    raw = list(values)
+    pmf = [as_fraction(v, f"each entry of {name}") for v in raw]
+    total = sum(pmf, Fraction(0))
+    if any(q < 0 for q in pmf):
+        raise ValueError(f"expected {name} to be nonnegative; got {min(pmf)}")
+    slack = Fraction(1, 10**9) if any(isinstance(v, float | np.floating) for v in raw) else Fraction(0)
+    if abs(total - 1) > slack:
+        raise ValueError(f"expected {name} to sum to 1; got a sum of {_show(total)}")
+    return tuple(q / total for q in pmf)
+
+
+def _show(value: Fraction) -> str:
+    return str(value) if value.denominator < 10**6 else repr(float(value))
+
+
+@dataclass(frozen=True)
+class DirichletPrior:
+    """Independent rows, row ``r ~ Dirichlet(alpha[r])``; for two states each entry is a Beta variable.
+
+    Attributes:
+        alpha: positive parameters, ``[rows, states]``, in the order of the next state.
+    """
+
+    alpha: tuple[tuple[Fraction, ...], ...]
+
+    def __post_init__(self) -> None:
+        rows = tuple(tuple(as_fraction(a, "a Dirichlet parameter") for a in row) for row in self.alpha)
+        if not rows or len({len(r) for r in rows}) != 1 or len(rows[0]) < 2:
+            raise ValueError("expected Dirichlet parameters as rows of equal length >= 2")
+        if any(a <= 0 for row in rows for a in row):
+            raise ValueError(
+                f"expected positive prior parameters; got {min(a for row in rows for a in row)}"
+            )
+        object.__setattr__(self, "alpha", rows)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(rows, states)``."""
+        return len(self.alpha), len(self.alpha[0])
+
+
+@dataclass(frozen=True)
+class FinitePrior:
+    """Finitely many kernels with weights; one kernel alone is a task without uncertainty.
+
+    Attributes:
+        kernels: ``[kernels, rows, states]``.
+        weights: probabilities, ``[kernels]``.
+    """
+
+    kernels: tuple[tuple[tuple[Fraction, ...], ...], ...]
+    weights: tuple[Fraction, ...]
+
+    def __post_init__(self) -> None:
+        kernels = tuple(
+            tuple(as_pmf(row, f"row {r + 1} of kernel {k + 1}") for r, row in enumerate(kernel))
+            for k, kernel in enumerate(self.kernels)
+        )
+        weights = as_pmf(self.weights, "kernel weights")
+        if not kernels or len(kernels) != len(weights):
+            raise ValueError(
+                f"expected one weight for each kernel; got {len(kernels)} kernels, {len(weights)} weights"
+            )
+        shapes = {(len(k), len(r)) for k in kernels for r in k}
+        if len(shapes) != 1:
+            raise ValueError("expected kernels of one shape [rows, states]; got several")
+        object.__setattr__(self, "kernels", kernels)
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(rows, states)``."""
+        return len(self.kernels[0]), len(self.kernels[0][0])
+
+
+Prior = DirichletPrior | FinitePrior
+
+
+def symmetric_dirichlet(states: int, order: int, concentration: object = 1) -> DirichletPrior:
+    """Return ``Dirichlet(a, ..., a)`` for every row; ``a = 1`` is uniform on the simplex."""
+    a = as_fraction(concentration, "the Dirichlet parameter")
+    return DirichletPrior(((a,) * states,) * states**order)
+
+
+def beta_prior(parameters: Sequence[object]) -> DirichletPrior:
+    """Return ``p01 ~ Beta(a0, b0), p11 ~ Beta(a1, b1), ...`` from ``a0, b0, a1, b1, ...``, a pair a row."""
+    numbers = [as_fraction(a, "a Beta parameter") for a in parameters]
+    if len(numbers) < 4 or len(numbers) % 2:
+        raise ValueError(f"expected a pair of Beta parameters for each row; got {len(numbers)} numbers")
+    return DirichletPrior(tuple((b, a) for a, b in zip(numbers[::2], numbers[1::2], strict=True)))
+
+
+def fixed_kernel(kernel: Iterable[Iterable[object]]) -> FinitePrior:
+    """Return the prior that always draws ``kernel``, ``[rows, states]``."""
+    return FinitePrior((tuple(tuple(row) for row in kernel),), (Fraction(1),))  # type: ignore[arg-type]
+
+
+def lift(kernels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the order-1 transition matrices on ``k``-tuples, ``[K, R, R]``, of kernels ``[K, R, S]``."""
+    count, rows, states = kernels.shape
+    lifted = np.zeros((count, rows, rows), dtype=kernels.dtype)
+    tuples = np.arange(rows)
+    for s in range(states):
+        lifted[:, tuples, (tuples * states) % rows + s] = kernels[:, :, s]
+    return lifted
+
+
+def stationary(kernels: Float[np.ndarray, "K R S"]) -> Float[np.ndarray, "K R"]:
+    """Return the stationary laws over ``k``-tuples of kernels with positive entries.
+
+    Grassmann-Taksar-Heyman elimination: no subtraction, so nearly reducible kernels keep full
+    relative accuracy. Source: Grassmann, Taksar, Heyman (1985).
+    """
+    P = lift(kernels)
+    size = P.shape[1]
+    for k in range(size - 1, 0, -1):
+        P[:, :k, k] /= P[:, k, :k].sum(1)[:, None]
+        P[:, :k, :k] += P[:, :k, k, None] * P[:, None, k, :k]
+    pi = np.ones(P.shape[:2])
+    for k in range(1, size):
+        pi[:, k] = np.einsum("Ki,Ki->K", pi[:, :k], P[:, :k, k])
+    return pi / pi.sum(1, keepdims=True)
+
+
+def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ...]:
+    """Return the stationary law over ``k``-tuples of one rational kernel, ``[R]``.
+
+    Raises:
+        ValueError: if the kernel has several stationary laws.
+    """
+    array = np.array([[flint.fmpq(q.numerator, q.denominator) for q in row] for row in kernel], dtype=object)
+    P = lift(array[None])[0]
+    size = P.shape[0]
+    rows = [[P[j, i] - (i == j) for j in range(size)] for i in range(size)]
+    A = flint.fmpq_mat([*rows, [flint.fmpq(1)] * size])
+    if A.rank() < size:
+        raise ValueError("expected a kernel with one stationary law; got a reducible kernel with several")
+    rhs = flint.fmpq_mat(size + 1, 1, [0] * size + [1])
+    pi = (A.transpose() * A).solve(A.transpose() * rhs)
+    return tuple(Fraction(int(q.p), int(q.q)) for q in pi.entries())
+
+
+def sample_kernels(prior: Prior, count: int, rng: np.random.Generator) -> Float[np.ndarray, "K R S"]:
+    """Draw ``count`` kernels, float64."""
+    if isinstance(prior, DirichletPrior):
+        rows = [rng.dirichlet([float(a) for a in alpha], count) for alpha in prior.alpha]
+        return np.stack(rows, axis=1)
+    table = np.array(prior.kernels, dtype=float)
+    return table[rng.choice(len(table), count, p=np.array(prior.weights, dtype=float))]
