@@ -22,7 +22,8 @@ from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTa
 
 __all__ = ["Assembly", "accumulate", "start_laws"]
 
-_CHUNK_NUMBERS = 16_000_000
+_CHUNK_NUMBERS = 1_000_000  # stays in cache
+_CHUNK_NODES = 256  # keeps matrix products efficient
 
 
 @dataclass
@@ -79,7 +80,7 @@ def accumulate(
     """Average over all nodes of ``rule``, in chunks that bound memory."""
     total = Assembly.empty(task, exact)
     per_node = tuple_count(task.length, 4) + 3 * tuple_count(task.length, 3) * task.rows
-    chunk = max(1, _CHUNK_NUMBERS // per_node)
+    chunk = max(_CHUNK_NODES, _CHUNK_NUMBERS // per_node)
     for first in range(0, rule.size, chunk):
         kernels, weights = rule.chunk(first, first + chunk)
         add_nodes(total, task, kernels, weights, first, exact)
