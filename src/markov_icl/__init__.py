@@ -1,1 +1,66 @@
-"""markov-icl."""
+"""Exact optima, recovery and certificates for in-context learning of Markov chains by linear self-attention."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markov_icl.experiments.realizability import realizability_map
+    from markov_icl.features import phi, predict
+    from markov_icl.landscape.minimizer import minimizer
+    from markov_icl.landscape.slices import coordinate_slices
+    from markov_icl.models.predictors import posterior_predictive
+    from markov_icl.moments.compute import moments, rational_moments
+    from markov_icl.moments.enumeration import enumerate_moments
+    from markov_icl.recovery.factor import recover
+    from markov_icl.tasks.data import from_sequences
+    from markov_icl.tasks.prompts import MarkovTask, RegressionTask
+    from markov_icl.tasks.sampling import sample_prompts
+    from markov_icl.tasks.spec import task_from_file
+
+_HOMES = {
+    "MarkovTask": "tasks.prompts",
+    "RegressionTask": "tasks.prompts",
+    "coordinate_slices": "landscape.slices",
+    "enumerate_moments": "moments.enumeration",
+    "from_sequences": "tasks.data",
+    "minimizer": "landscape.minimizer",
+    "moments": "moments.compute",
+    "phi": "features",
+    "posterior_predictive": "models.predictors",
+    "predict": "features",
+    "rational_moments": "moments.compute",
+    "realizability_map": "experiments.realizability",
+    "recover": "recovery.factor",
+    "sample_prompts": "tasks.sampling",
+    "task_from_file": "tasks.spec",
+}
+
+__all__ = [
+    "MarkovTask",
+    "RegressionTask",
+    "coordinate_slices",
+    "enumerate_moments",
+    "from_sequences",
+    "minimizer",
+    "moments",
+    "phi",
+    "posterior_predictive",
+    "predict",
+    "rational_moments",
+    "realizability_map",
+    "recover",
+    "sample_prompts",
+    "task_from_file",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'markov_icl' has no attribute {name!r}")
+    return getattr(import_module(f"markov_icl.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,11 +9,15 @@ row-major), and the model predicts ``sum_j x_j <vech(G), X^(j)>`` [Eq. 8]. For a
 from __future__ import annotations
 
 from math import isqrt
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+Array: TypeAlias = NDArray[Any]  # float64, or exact objects such as Fraction
+
 __all__ = [
+    "Array",
     "block_labels",
     "from_symmetric",
     "gram_dimension",
@@ -50,7 +54,7 @@ def vech_indices(dimension: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(dimension)
 
 
-def vech(matrices: NDArray[np.generic]) -> NDArray[np.generic]:
+def vech(matrices: Array) -> Array:
     """Pack symmetric matrices ``[..., D, D]`` into ``[..., m]``."""
     rows, columns = vech_indices(matrices.shape[-1])
     return matrices[..., rows, columns]
@@ -70,12 +74,10 @@ def position(j: int, i: int, k: int, dimension: int) -> int:
 def block_labels(blocks: int, dimension: int) -> list[str]:
     """Return a name ``X[j](i,k)``, one-based, for every coordinate, in order."""
     rows, columns = vech_indices(dimension)
-    return [
-        f"X[{j + 1}]({i + 1},{k + 1})" for j in range(blocks) for i, k in zip(rows, columns, strict=True)
-    ]
+    return [f"X[{j + 1}]({i + 1},{k + 1})" for j in range(blocks) for i, k in zip(rows, columns, strict=True)]
 
 
-def split_blocks(X: NDArray[np.generic], blocks: int | None = None) -> NDArray[np.generic]:
+def split_blocks(X: Array, blocks: int | None = None) -> Array:
     """Return ``X`` as ``[J, m]``.
 
     Args:
@@ -96,8 +98,7 @@ def split_blocks(X: NDArray[np.generic], blocks: int | None = None) -> NDArray[n
         blocks = next((d for d in range(1, X.size + 1) if d * vech_size(d + 1) >= X.size), 1)
         if blocks * vech_size(blocks + 1) != X.size:
             raise ValueError(
-                f"expected d (d+1)(d+2)/2 numbers (3, 12, 30, 60, ...) or an explicit number of blocks; "
-                f"got {X.size}"
+                f"expected d (d+1)(d+2)/2 numbers (3, 12, 30, 60, ...) or an explicit number of blocks; got {X.size}"
             )
     if blocks < 1 or X.size % blocks:
         raise ValueError(f"expected a length divisible by {blocks} blocks; got {X.size}")
@@ -105,7 +106,7 @@ def split_blocks(X: NDArray[np.generic], blocks: int | None = None) -> NDArray[n
     return X.reshape(blocks, -1)
 
 
-def phi(b: NDArray[np.generic], A: NDArray[np.generic]) -> NDArray[np.generic]:
+def phi(b: Array, A: Array) -> Array:
     """Map transformer parameters to the enlarged space, float or exact (object) alike.
 
     ``X^(j)_(i,k) = b_i A_kj + b_k A_ij`` for ``i < k`` and ``b_i A_ij`` for ``i = k``.
@@ -123,10 +124,11 @@ def phi(b: NDArray[np.generic], A: NDArray[np.generic]) -> NDArray[np.generic]:
     X = b[rows, None] * A[columns] + b[columns, None] * A[rows]
     diagonal = rows == columns
     X[diagonal] = b[rows[diagonal], None] * A[rows[diagonal]]
-    return X.T.reshape(-1)
+    result: Array = X.T.reshape(-1)
+    return result
 
 
-def to_symmetric(X: NDArray[np.generic], blocks: int | None = None) -> NDArray[np.generic]:
+def to_symmetric(X: Array, blocks: int | None = None) -> Array:
     """Return the symmetric matrices ``M_j`` ``[J, D, D]`` with ``v^T M_j v = sum_{i<=k} X^(j)_(i,k) v_i v_k``.
 
     For ``X = phi(b, A)``, ``M_j = (b a_j^T + a_j b^T) / 2``.
@@ -141,16 +143,14 @@ def to_symmetric(X: NDArray[np.generic], blocks: int | None = None) -> NDArray[n
     return M
 
 
-def from_symmetric(M: NDArray[np.generic]) -> NDArray[np.generic]:
+def from_symmetric(M: Array) -> Array:
     """Invert :func:`to_symmetric`: ``[J, D, D]`` to ``[J m]``."""
     rows, columns = vech_indices(M.shape[-1])
     packed = M[:, rows, columns]
     return np.where(rows == columns, packed, 2 * packed).reshape(-1)
 
 
-def predict(
-    X: NDArray[np.float64], gram: NDArray[np.float64], query: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def predict(X: NDArray[np.float64], gram: NDArray[np.float64], query: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the enlarged model's predictions ``sum_j x_j <vech(G), X^(j)>`` [Eq. 9].
 
     Args:
@@ -159,4 +159,5 @@ def predict(
         query: query columns without the label, ``[prompts, J]``.
     """
     blocks = split_blocks(X, query.shape[1])
-    return np.einsum("pj,jm,pm->p", query, blocks, vech(gram), optimize=True)
+    result: NDArray[np.float64] = np.einsum("pj,jm,pm->p", query, blocks, vech(gram), optimize=True)
+    return result

@@ -1,1 +1,1 @@
-
+"""What is computed for the report: claims, maps, scores."""

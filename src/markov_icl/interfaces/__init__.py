@@ -1,1 +1,1 @@
-
+"""Command line, tables, pictures, report."""

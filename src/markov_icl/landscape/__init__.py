@@ -1,1 +1,1 @@
-
+"""The loss in the enlarged parameter space: its minimizer, convexity and slices."""

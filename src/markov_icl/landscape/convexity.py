@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import flint
 import numpy as np
@@ -59,7 +60,7 @@ def ldl_pivots(matrix: flint.fmpq_mat) -> list[flint.fmpq] | None:
             for j in range(k + 1, i + 1):
                 rest[i][j] = (rest[i][j] * pivot - rest[i][k] * rest[j][k]) / minors[-1]
         minors.append(pivot)
-    return [flint.fmpq(b, a * denominator) for a, b in zip(minors, minors[1:], strict=False)]
+    return [flint.fmpq(b, a * denominator) for a, b in pairwise(minors)]
 
 
 def null_space(matrix: flint.fmpq_mat) -> list[list[flint.fmpq]]:
@@ -77,4 +78,3 @@ def null_space(matrix: flint.fmpq_mat) -> list[list[flint.fmpq]]:
             vector[column] = -reduced[row, free]
         basis.append(vector)
     return basis
-

@@ -135,7 +135,7 @@ def solve_rational(system: RationalMoments) -> ClosedForm:
     return ClosedForm(
         X=exact.astype(float),
         loss=float(loss),
-        residual=0.0 if system.H * X == system.h else np.inf,
+        residual=0.0 if system.h == system.H * X else np.inf,
         condition=_condition(rounded.H) if verdict.strict else np.inf,
         method="rational",
         moments=rounded,
@@ -175,9 +175,7 @@ def solve_dense(system: Moments) -> ClosedForm:
     )
 
 
-def _solve(
-    H: NDArray[np.float64], h: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+def _solve(H: NDArray[np.float64], h: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return the minimizer and, for singular ``H``, an orthonormal basis of its null space."""
     from scipy.linalg import cho_solve, eigh, lapack
 
@@ -214,9 +212,7 @@ def _condition(H: NDArray[np.float64]) -> float:
     return float(ends[0] * ends[1])
 
 
-def _errors(
-    system: Moments, X: NDArray[np.float64], loss: float
-) -> tuple[float | None, NDArray[np.float64] | None]:
+def _errors(system: Moments, X: NDArray[np.float64], loss: float) -> tuple[float | None, NDArray[np.float64] | None]:
     """Delta method over the replicates, or the change from half the nodes; None where exact."""
     if system.coarse is not None:
         other = _solve(system.coarse.H, system.coarse.h)[0]

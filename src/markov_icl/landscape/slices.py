@@ -62,9 +62,7 @@ def coordinate_slices(
     curvature = form.moments.H[index, index]
     losses = form.moments.loss(form.X) + gradient[:, None] * t + curvature[:, None] * t**2
     labels = form.labels
-    return Slices(
-        chosen, tuple(labels[c] for c in chosen), form.X[index, None] + t, losses, form.X[index], form.loss
-    )
+    return Slices(chosen, tuple(labels[c] for c in chosen), form.X[index, None] + t, losses, form.X[index], form.loss)
 
 
 @dataclass(frozen=True, eq=False)

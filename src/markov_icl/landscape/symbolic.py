@@ -47,7 +47,7 @@ def symbolic_minimizer(task: Task) -> SymbolicForm:
     plain = (
         isinstance(task, MarkovTask)
         and (task.states, task.length, task.bias) == (2, 2, False)
-        and task.values == (0, 1)
+        and list(task.values) == [0, 1]
         and isinstance(task.initial, IndependentStart | CorrelatedStart)
     )
     if not plain or not isinstance(task, MarkovTask):

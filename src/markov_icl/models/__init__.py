@@ -1,1 +1,1 @@
-
+"""Models and predictors of the query's next state."""

@@ -1,1 +1,1 @@
-
+"""Expectations under a task. Nothing here knows a model parameter."""

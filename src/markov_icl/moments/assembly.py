@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import flint
 import numpy as np
-from numpy.typing import NDArray
 
-from markov_icl.features import vech_indices, vech_size
+from markov_icl.features import Array, vech_indices, vech_size
 from markov_icl.moments.conditional import chain_moments, tuple_count, tuple_places
 from markov_icl.moments.quadrature import Rule
 from markov_icl.moments.system import rational
@@ -30,9 +30,9 @@ _CHUNK_NODES = 256  # keeps matrix products efficient
 class Assembly:
     """Running sums over nodes, ``H`` as ``[J, m, J, m]``, ``h`` as ``[J, m]``."""
 
-    H: NDArray[np.generic]
-    h: NDArray[np.generic]
-    y2: object
+    H: Array
+    h: Array
+    y2: Any
 
     @classmethod
     def empty(cls, task: MarkovTask, exact: bool) -> Assembly:
@@ -42,9 +42,7 @@ class Assembly:
         return cls(np.zeros((J, m, J, m), dtype=dtype), np.zeros((J, m), dtype=dtype), 0)
 
 
-def start_laws(
-    task: MarkovTask, kernels: NDArray[np.generic], first: int, exact: bool
-) -> Iterator[tuple[object, NDArray[np.generic], NDArray[np.generic]]]:
+def start_laws(task: MarkovTask, kernels: Array, first: int, exact: bool) -> Iterator[tuple[Any, Array, Array]]:
     """Yield ``(weight, query law, context law)``, laws ``[K or 1, R]``, given which the chains are independent.
 
     ``first`` is the place of ``kernels[0]`` in a finite prior.
@@ -52,7 +50,7 @@ def start_laws(
     dtype = object if exact else float
     convert: Callable[..., object] = rational if exact else float
 
-    def law(pmf: object) -> NDArray[np.generic]:
+    def law(pmf: object) -> Array:
         return np.array([[convert(q) for q in pmf]], dtype=dtype)  # type: ignore[attr-defined]
 
     match task.initial:
@@ -92,8 +90,8 @@ def accumulate(
 def add_nodes(
     total: Assembly,
     task: MarkovTask,
-    kernels: NDArray[np.generic],
-    weights: NDArray[np.generic],
+    kernels: Array,
+    weights: Array,
     first: int = 0,
     exact: bool = False,
 ) -> None:
@@ -109,7 +107,7 @@ def add_nodes(
     quad_place = tuple_places(np.stack(quad_times, axis=-1), task.length)
     product = _exact_product if exact else np.matmul
     for weight, query, context in start_laws(task, kernels, first, exact):
-        w = weight * weights  # type: ignore[operator]
+        w = weight * weights
         pairs = chain_moments(kernels, query, values, task.length, 2)[pair_place] * w
         quads = chain_moments(kernels, context, values, task.length, 4)
         mu = quads[in_quad]
@@ -123,9 +121,9 @@ def add_nodes(
             if k > j:
                 total.H[k, :, j, :] += block
         total.h += product(pairs[(columns == J) & (rows < J)], mu.T)
-        total.y2 = total.y2 + pairs[-1].sum()  # type: ignore[operator]
+        total.y2 = total.y2 + pairs[-1].sum()
 
 
-def _exact_product(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.generic]:
+def _exact_product(a: Array, b: Array) -> Array:
     product = flint.fmpq_mat(a.tolist()) * flint.fmpq_mat(b.tolist())
     return np.array(product.entries(), dtype=object).reshape(a.shape[0], b.shape[1])

@@ -48,7 +48,7 @@ def grid_size(task: MarkovTask, exact: bool = False) -> int:
     """Return how many kernels the exact grid has."""
     if not isinstance(task.prior, DirichletPrior):
         return len(task.prior.kernels)
-    return nodes_per_variable(task, exact) ** _variables(task)
+    return int(nodes_per_variable(task, exact) ** _variables(task))
 
 
 def _variables(task: MarkovTask) -> int:
@@ -95,9 +95,7 @@ def moments(
     return sampled_moments(task, points, seed=seed, progress=progress)
 
 
-def _on_grid(
-    task: MarkovTask, nodes: int, error: str, progress: Callable[[float], None] | None
-) -> Moments:
+def _on_grid(task: MarkovTask, nodes: int, error: str, progress: Callable[[float], None] | None) -> Moments:
     rule = kernel_rule(task.prior, nodes)
     total = accumulate(task, rule, progress=progress)
     N = unknowns(task)
@@ -105,7 +103,7 @@ def _on_grid(
     return Moments(
         (H + H.T) / 2,
         total.h.reshape(N),
-        float(total.y2),  # type: ignore[arg-type]
+        float(total.y2),
         task.blocks,
         task.dimension,
         "quadrature",

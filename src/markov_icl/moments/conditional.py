@@ -10,7 +10,8 @@ from math import comb
 
 import numpy as np
 from jaxtyping import Int
-from numpy.typing import NDArray
+
+from markov_icl.features import Array
 
 __all__ = ["chain_moments", "tuple_count", "tuple_places"]
 
@@ -32,12 +33,12 @@ def tuple_places(times: Int[np.ndarray, "... degree"], length: int) -> Int[np.nd
 
 
 def chain_moments(
-    kernels: NDArray[np.generic],
-    start: NDArray[np.generic],
-    values: NDArray[np.generic],
+    kernels: Array,
+    start: Array,
+    values: Array,
     length: int,
     degree: int,
-) -> NDArray[np.generic]:
+) -> Array:
     """Return ``E[v_{t_1} ... v_{t_r} | P]`` for every sorted tuple of times, 0 standing for the constant 1.
 
     Walks along the chain with ``E[v_{t_1} ... v_{t_q}; (x_{t-k+1}, ..., x_t) = s]``, ``q < r``, for every
@@ -68,20 +69,18 @@ def chain_moments(
         power = [values[digit][:, None]]
         for _ in range(degree - 1):
             power.append(power[-1] * power[0])
-        fresh = [
-            np.concatenate([alive[r - e] * power[e - 1] for e in range(1, r + 1)])
-            for r in range(1, degree + 1)
-        ]
+        fresh = [np.concatenate([alive[r - e] * power[e - 1] for e in range(1, r + 1)]) for r in range(1, degree + 1)]
         closed.append(fresh[-1].sum(axis=1))
         alive = [alive[0], *(np.concatenate(pair) for pair in zip(alive[1:], fresh[:-1], strict=True))]
     return np.concatenate(closed)
 
 
-def _advance(block: NDArray[np.generic], step: NDArray[np.generic]) -> NDArray[np.generic]:
+def _advance(block: Array, step: Array) -> Array:
     """Apply one transition to ``[tuples, R, K]``: drop the oldest state, append the newest."""
     states, shorter, _, count = step.shape
     old = block.reshape(-1, states, shorter, 1, count)
     total = old[:, 0] * step[0]
     for s in range(1, states):
         total = total + old[:, s] * step[s]
-    return total.reshape(-1, states * shorter, count)
+    result: Array = total.reshape(-1, states * shorter, count)
+    return result

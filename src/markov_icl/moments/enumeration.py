@@ -30,7 +30,7 @@ _MAX_PROMPTS = 300_000
 def prompt_count(task: MarkovTask) -> int:
     """Return the number of (query, multiset of context chains) pairs."""
     chains = task.states**task.length
-    return chains * comb(chains + task.context - 1, task.context)
+    return int(chains * comb(chains + task.context - 1, task.context))
 
 
 def enumerate_moments(task: MarkovTask) -> RationalMoments:
@@ -52,9 +52,7 @@ def enumerate_moments(task: MarkovTask) -> RationalMoments:
         labels.append(z[-1])
         weights.append(probability)
     F = flint.fmpq_mat([[rational(v) for v in row] for row in features])
-    weighted = flint.fmpq_mat(
-        [[rational(w * v) for v in row] for row, w in zip(features, weights, strict=True)]
-    )
+    weighted = flint.fmpq_mat([[rational(w * v) for v in row] for row, w in zip(features, weights, strict=True)])
     y = flint.fmpq_mat([[rational(v)] for v in labels])
     y2 = sum((w * v * v for w, v in zip(weights, labels, strict=True)), Fraction(0))
     return RationalMoments(

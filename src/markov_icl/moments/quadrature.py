@@ -11,10 +11,10 @@ from typing import Protocol
 import flint
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from markov_icl.features import Array
 from markov_icl.moments.system import rational
-from markov_icl.tasks.kernels import DirichletPrior, FinitePrior, Prior
+from markov_icl.tasks.kernels import FinitePrior, Prior
 from markov_icl.tasks.prompts import MarkovTask
 
 __all__ = ["KernelRule", "Rule", "beta_rule", "degree", "kernel_rule", "nodes_per_variable"]
@@ -43,7 +43,7 @@ class Rule(Protocol):
     def size(self) -> int:
         """Return the number of kernels."""
 
-    def chunk(self, start: int, stop: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
         """Return kernels ``[K, R, S]`` and weights ``[K]`` of nodes ``start .. stop``."""
 
 
@@ -57,7 +57,7 @@ class KernelRule:
         states: ``S``.
     """
 
-    rows: tuple[tuple[NDArray[np.generic], NDArray[np.generic]], ...]
+    rows: tuple[tuple[Array, Array], ...]
     states: int
 
     @property
@@ -65,7 +65,7 @@ class KernelRule:
         """Return the number of kernels in the rule."""
         return prod(len(weights) for _, weights in self.rows)
 
-    def chunk(self, start: int, stop: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
         """Return kernels ``[K, R, S]`` and weights ``[K]`` of nodes ``start .. stop``."""
         index = np.arange(start, min(stop, self.size))
         picks = np.unravel_index(index, [len(w) for _, w in self.rows])
@@ -85,16 +85,14 @@ def kernel_rule(prior: Prior, nodes: int, exact: bool = False) -> KernelRule:
         weights = [convert(w) for w in prior.weights]
         dtype = object if exact else float
         return KernelRule(((np.array(flat, dtype=dtype), np.array(weights, dtype=dtype)),), prior.shape[1])
-    made: dict[tuple[Fraction, ...], tuple[NDArray[np.generic], NDArray[np.generic]]] = {}
+    made: dict[tuple[Fraction, ...], tuple[Array, Array]] = {}
     for alpha in prior.alpha:
         if alpha not in made:
             made[alpha] = _simplex_rule(alpha, nodes, exact)
     return KernelRule(tuple(made[alpha] for alpha in prior.alpha), prior.shape[1])
 
 
-def _simplex_rule(
-    alpha: tuple[Fraction, ...], nodes: int, exact: bool
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _simplex_rule(alpha: tuple[Fraction, ...], nodes: int, exact: bool) -> tuple[Array, Array]:
     """Stick-breaking: ``v_s ~ Beta(alpha_s, sum of the later ones)``, entry ``s`` is ``v_s prod (1 - v)``."""
     dtype = object if exact else float
     one = flint.fmpq(1) if exact else 1.0
@@ -108,9 +106,7 @@ def _simplex_rule(
     return np.concatenate([points, rest[:, None]], axis=1), weights
 
 
-def beta_rule(
-    a: Fraction, b: Fraction, nodes: int, exact: bool = False
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def beta_rule(a: Fraction, b: Fraction, nodes: int, exact: bool = False) -> tuple[Array, Array]:
     """Return nodes in (0, 1) and weights for ``Beta(a, b)``: Gauss-Jacobi, or rational moment-matched."""
     if exact:
         return _rational_beta_rule(a, b, nodes)
@@ -121,9 +117,7 @@ def beta_rule(
     return v, w / w.sum()
 
 
-def _rational_beta_rule(
-    a: Fraction, b: Fraction, nodes: int
-) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def _rational_beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Array, Array]:
     """Nodes ``i / (nodes + 1)``; weights solve the Vandermonde system of the Beta moments."""
     moments = [flint.fmpq(1)]
     for k in range(nodes - 1):
@@ -134,5 +128,3 @@ def _rational_beta_rule(
         powers.append([p * x for p, x in zip(powers[-1], v, strict=True)])
     w = flint.fmpq_mat(powers).solve(flint.fmpq_mat(nodes, 1, moments))
     return np.array(v, dtype=object), np.array(w.entries(), dtype=object)
-
-

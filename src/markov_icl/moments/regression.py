@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flint
 import numpy as np
-from numpy.typing import NDArray
 
-from markov_icl.features import vech_indices
+from markov_icl.features import Array, vech_indices
 from markov_icl.moments.system import Moments, RationalMoments, rational
 from markov_icl.tasks.prompts import RegressionTask
 
@@ -16,7 +17,7 @@ __all__ = ["rational_regression_moments", "regression_moments"]
 def regression_moments(task: RegressionTask) -> Moments:
     """Return the moments in float64, exact up to rounding."""
     H, h, y2 = _assemble(np.array(task.covariance, dtype=float), float(task.context))
-    return Moments(H, h, float(y2), task.blocks, task.dimension, "regression")  # type: ignore[arg-type]
+    return Moments(H, h, float(y2), task.blocks, task.dimension, "regression")
 
 
 def rational_regression_moments(task: RegressionTask) -> RationalMoments:
@@ -33,9 +34,7 @@ def rational_regression_moments(task: RegressionTask) -> RationalMoments:
     )
 
 
-def _assemble(
-    sigma: NDArray[np.generic], n: object
-) -> tuple[NDArray[np.generic], NDArray[np.generic], object]:
+def _assemble(sigma: Array, n: Any) -> tuple[Array, Array, Any]:
     """Average over ``w ~ N(0, I)`` the moments of ``z = (x, w.x) ~ N(0, C(w))``.
 
     Given ``w``, ``E[z_a z_b z_c z_e] = C_ab C_ce + C_ac C_be + C_ae C_bc`` and ``mu = vech C``.
@@ -45,7 +44,7 @@ def _assemble(
     i, k, p, q = rows[:, None], columns[:, None], rows[None], columns[None]
     mean_square = second[i, k, p, q]
     fourth = mean_square + second[i, p, k, q] + second[i, q, k, p]
-    gram_square = fourth / n + (1 - 1 / n) * mean_square  # type: ignore[operator]
+    gram_square = fourth / n + (1 - 1 / n) * mean_square
     size = sigma.shape[0] * len(rows)
     H = (sigma[:, None, :, None] * gram_square[None, :, None, :]).reshape(size, size)
     d = sigma.shape[0]
@@ -56,7 +55,7 @@ def _assemble(
     return H, h.reshape(-1), sum(sigma[j, j] for j in range(d))
 
 
-def _product_of_covariances(sigma: NDArray[np.generic]) -> NDArray[np.generic]:
+def _product_of_covariances(sigma: Array) -> Array:
     """Return ``E_w[C_ab C_ce]``, ``[D, D, D, D]``; ``C = [[S, S w], [w^T S, w^T S w]]``."""
     d = sigma.shape[0]
     square = sigma @ sigma

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
+from markov_icl.features import Array
 from markov_icl.moments.assembly import accumulate
 from markov_icl.moments.system import Moments
 from markov_icl.tasks.kernels import DirichletPrior
@@ -32,9 +32,9 @@ class SobolRule:
     @property
     def size(self) -> int:
         """Return the number of kernels."""
-        return self.points.shape[0]
+        return int(self.points.shape[0])
 
-    def chunk(self, start: int, stop: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
         """Return kernels ``[K, R, S]`` and weights ``[K]`` of nodes ``start .. stop``."""
         from scipy.special import betaincinv
 
@@ -83,7 +83,7 @@ def sampled_moments(
         engine = Sobol(alpha.shape[0] * (alpha.shape[1] - 1), rng=np.random.default_rng(child))
         rule = SobolRule(alpha, np.clip(engine.random(points), 1e-300, 1 - 2**-53))
         total = accumulate(task, rule)
-        H[r], h[r], y2[r] = total.H.reshape(size, size), total.h.reshape(size), float(total.y2)  # type: ignore[arg-type]
+        H[r], h[r], y2[r] = total.H.reshape(size, size), total.h.reshape(size), float(total.y2)
         if progress is not None:
             progress((r + 1) / replicates)
     return Moments(

@@ -38,15 +38,13 @@ class Moments:
     method: str
     nodes: int = 1
     error: str = "exact up to rounding"
-    replicates: (
-        tuple[Float[np.ndarray, "R N N"], Float[np.ndarray, "R N"], Float[np.ndarray, "R"]] | None
-    ) = None
+    replicates: tuple[Float[np.ndarray, "R N N"], Float[np.ndarray, "R N"], Float[np.ndarray, "R"]] | None = None
     coarse: Moments | None = None
 
     @property
     def size(self) -> int:
         """Return ``N = J m``, the number of unknowns."""
-        return self.h.shape[0]
+        return int(self.h.shape[0])
 
     def loss(self, X: NDArray[np.float64]) -> float:
         """Return ``f~(X)``, in squared states, for ``X`` of shape ``[N]``."""
@@ -54,7 +52,8 @@ class Moments:
 
     def gradient(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``2 (H X - h)``, ``[N]``."""
-        return 2 * (self.H @ X - self.h)
+        result: NDArray[np.float64] = 2 * (self.H @ X - self.h)
+        return result
 
     @property
     def standard_errors(
@@ -94,9 +93,7 @@ class RationalMoments:
         n = self.size
         H = np.array([float(fraction(e)) for e in self.H.entries()]).reshape(n, n)
         h = np.array([float(fraction(e)) for e in self.h.entries()])
-        return Moments(
-            H, h, float(fraction(self.y2)), self.blocks, self.dimension, self.method, self.nodes
-        )
+        return Moments(H, h, float(fraction(self.y2)), self.blocks, self.dimension, self.method, self.nodes)
 
 
 def rational(value: Fraction | int) -> flint.fmpq:

@@ -1,1 +1,1 @@
-
+"""From the enlarged space back to transformer parameters."""

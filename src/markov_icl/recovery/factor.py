@@ -14,13 +14,11 @@ from math import isqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from markov_icl.features import phi, split_blocks, to_symmetric
+from markov_icl.features import Array, phi, split_blocks, to_symmetric
 from markov_icl.recovery.surd import Surd
 from markov_icl.tasks.kernels import as_fraction
 
 __all__ = ["Recovery", "Witness", "recover"]
-
-Matrix = NDArray[np.generic]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class Witness:
     value: Fraction | float | None = None
     rows: tuple[int, ...] | None = None
     columns: tuple[int, ...] | None = None
-    vector: NDArray[np.generic] | None = None
+    vector: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +106,7 @@ def recover(X: ArrayLike, blocks: int | None = None, tolerance: float = 1e-9) ->
     return _recover_numerically(to_symmetric(numbers, blocks), tolerance)
 
 
-def _recover_exactly(M: Matrix) -> Recovery:
+def _recover_exactly(M: Array) -> Recovery:
     dimension = M.shape[1]
     nonzero = [j for j in range(len(M)) if np.any(M[j] != 0)]
     if not nonzero:
@@ -136,23 +134,24 @@ def _recover_exactly(M: Matrix) -> Recovery:
     return Recovery(False, True, witness=witness)
 
 
-def _exact_result(b: Matrix, A: Matrix, M: Matrix) -> Recovery:
+def _exact_result(b: Array, A: Array, M: Array) -> Recovery:
     expected = np.array([_product(b, A[:, j]) for j in range(len(M))], dtype=object)
     if np.any(expected != M):
         raise ArithmeticError("recovered parameters do not reproduce X: this is a bug, please report it")
     return Recovery(True, True, b.astype(float), A.astype(float), residual=0.0, b_exact=b, A_exact=A)
 
 
-def _product(b: Matrix, a: Matrix) -> Matrix:
-    return (np.outer(b, a) + np.outer(a, b)) * Fraction(1, 2)
+def _product(b: Array, a: Array) -> Array:
+    result: Array = (np.outer(b, a) + np.outer(a, b)) * Fraction(1, 2)
+    return result
 
 
-def _linear_factors(M: Matrix, block: int) -> list[tuple[Matrix, Matrix]] | Witness:
+def _linear_factors(M: Array, block: int) -> list[tuple[Array, Array]] | Witness:
     """Write ``v^T M v = (f.v)(g.v)``; return ``(f, g)`` and ``(g, f)``, or why it is impossible."""
     rows, columns, minor = _minor(M)
     if len(rows) == 3:
         at = f"rows {_one_based(rows)}, columns {_one_based(columns)}"
-        text = f"block {block + 1} has rank above 2: its minor at {at} is {minor}, not 0"
+        text = f"block {block + 1} has rank above 2: its minor at {at} is {_short(minor)}, not 0"
         return Witness("rank", block, text, minor, tuple(rows), tuple(columns))
     diagonal = [i for i in range(len(M)) if M[i, i] != 0]
     if not diagonal:
@@ -170,7 +169,7 @@ def _linear_factors(M: Matrix, block: int) -> list[tuple[Matrix, Matrix]] | Witn
     if radicand < 0:
         value = M[i, i] * M[k, k] - M[i, k] ** 2
         at = f"rows and columns {_one_based([i, k])}"
-        text = f"block {block + 1} has rank 2 and eigenvalues of one sign: its minor at {at} is {value} > 0"
+        text = f"block {block + 1} has rank 2 and eigenvalues of one sign: its minor at {at} is {_short(value)} > 0"
         return Witness("definite", block, text, value, (i, k), (i, k))
     root = _rational_root(radicand)
     if root is not None:
@@ -182,7 +181,7 @@ def _linear_factors(M: Matrix, block: int) -> list[tuple[Matrix, Matrix]] | Witn
     return [(f, np.array([M[i, i] * s.conjugate() for s in f], dtype=object))]
 
 
-def _minor(M: Matrix, most: int = 3) -> tuple[list[int], list[int], Fraction]:
+def _minor(M: Array, most: int = 3) -> tuple[list[int], list[int], Fraction]:
     """Return rows and columns of a largest nonzero minor, up to 3x3, and its value."""
     rest, value, sign = M.copy(), Fraction(1), 1
     rows: list[int] = []
@@ -198,7 +197,7 @@ def _minor(M: Matrix, most: int = 3) -> tuple[list[int], list[int], Fraction]:
     return sorted(rows), sorted(columns), value * sign
 
 
-def _normalized(f: Matrix, g: Matrix) -> tuple[Matrix, Matrix]:
+def _normalized(f: Array, g: Array) -> tuple[Array, Array]:
     """Scale so that the entry of ``f`` largest in size is 1."""
     largest = max(f, key=abs)
     return f / largest, g * largest
@@ -219,14 +218,15 @@ def _square_part(value: Fraction) -> tuple[Fraction, Fraction]:
     return outside, Fraction(inside)
 
 
-def _partners(M: Matrix, b: Matrix) -> Matrix:
+def _partners(M: Array, b: Array) -> Array:
     """Return ``a_j = (2 M_j b - (b^T M_j b / |b|^2) b) / |b|^2`` for every block, ``[D, J]``."""
     square = b @ b
     images = M @ b
-    return ((2 * images - np.outer(images @ b / square, b)) / square).T
+    result: Array = ((2 * images - np.outer(images @ b / square, b)) / square).T
+    return result
 
 
-def _mismatch(M: Matrix, b: Matrix, A: Matrix, tolerance: float = 0.0) -> Witness | None:
+def _mismatch(M: Array, b: Array, A: Array, tolerance: float = 0.0) -> Witness | None:
     """Return a block and a ``v`` with ``b.v = 0`` where the block's form is not 0; None if there is none.
 
     The columns of ``N_b``, ``b_p e_i - b_i e_p`` with ``b_p != 0``, span all ``v`` with ``b.v = 0``.
@@ -244,12 +244,12 @@ def _mismatch(M: Matrix, b: Matrix, A: Matrix, tolerance: float = 0.0) -> Witnes
     value = vector @ M[j] @ vector
     text = (
         f"block {j + 1} does not share the linear factor of the other blocks: "
-        f"its form is {value} at a vector where that factor is 0"
+        f"its form is {_short(value)} at a vector where that factor is 0"
     )
     return Witness("mismatch", j, text, value, vector=vector)
 
 
-def _multiples(M: Matrix, first: int) -> Matrix | Witness:
+def _multiples(M: Array, first: int) -> Array | Witness:
     """Return ``c_j`` with ``M_j = c_j M_first``, needed when the factors of ``M_first`` are irrational."""
     i, k = (int(v[0]) for v in np.nonzero(M[first]))
     ratios = M[:, i, k] / M[first, i, k]
@@ -259,10 +259,16 @@ def _multiples(M: Matrix, first: int) -> Matrix | Witness:
             r, c = (int(v[0]) for v in np.nonzero(off))
             text = (
                 f"block {j + 1} shares no linear factor with block {first + 1}, whose factors are irrational: "
-                f"it would have to be its multiple, and entry ({r + 1},{c + 1}) differs by {off[r, c]}"
+                f"it would have to be its multiple, and entry ({r + 1},{c + 1}) differs by {_short(off[r, c])}"
             )
             return Witness("mismatch", j, text, off[r, c], (r,), (c,))
-    return ratios
+    result: Array | Witness = ratios
+    return result
+
+
+def _short(value: Fraction | float) -> str:
+    text = str(value)
+    return text if len(text) <= 30 else f"{float(value):.6g}"
 
 
 def _one_based(indices: list[int]) -> str:

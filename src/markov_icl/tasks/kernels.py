@@ -15,7 +15,8 @@ from numbers import Integral, Rational, Real
 import flint
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
+
+from markov_icl.features import Array
 
 __all__ = [
     "DirichletPrior",
@@ -92,9 +93,7 @@ class DirichletPrior:
         if not rows or len({len(r) for r in rows}) != 1 or len(rows[0]) < 2:
             raise ValueError("expected Dirichlet parameters as rows of equal length >= 2")
         if any(a <= 0 for row in rows for a in row):
-            raise ValueError(
-                f"expected positive prior parameters; got {min(a for row in rows for a in row)}"
-            )
+            raise ValueError(f"expected positive prior parameters; got {min(a for row in rows for a in row)}")
         object.__setattr__(self, "alpha", rows)
 
     @property
@@ -122,9 +121,7 @@ class FinitePrior:
         )
         weights = as_pmf(self.weights, "kernel weights")
         if not kernels or len(kernels) != len(weights):
-            raise ValueError(
-                f"expected one weight for each kernel; got {len(kernels)} kernels, {len(weights)} weights"
-            )
+            raise ValueError(f"expected one weight for each kernel; got {len(kernels)} kernels, {len(weights)} weights")
         shapes = {(len(k), len(r)) for k in kernels for r in k}
         if len(shapes) != 1:
             raise ValueError("expected kernels of one shape [rows, states]; got several")
@@ -159,7 +156,7 @@ def fixed_kernel(kernel: Iterable[Iterable[object]]) -> FinitePrior:
     return FinitePrior((tuple(tuple(row) for row in kernel),), (Fraction(1),))  # type: ignore[arg-type]
 
 
-def lift(kernels: NDArray[np.generic]) -> NDArray[np.generic]:
+def lift(kernels: Array) -> Array:
     """Return the order-1 transition matrices on ``k``-tuples, ``[K, R, R]``, of kernels ``[K, R, S]``."""
     count, rows, states = kernels.shape
     lifted = np.zeros((count, rows, rows), dtype=kernels.dtype)
@@ -183,7 +180,8 @@ def stationary(kernels: Float[np.ndarray, "K R S"]) -> Float[np.ndarray, "K R"]:
     pi = np.ones(P.shape[:2])
     for k in range(1, size):
         pi[:, k] = np.einsum("Ki,Ki->K", pi[:, :k], P[:, :k, k])
-    return pi / pi.sum(1, keepdims=True)
+    result: Float[np.ndarray, "K R"] = pi / pi.sum(1, keepdims=True)
+    return result
 
 
 def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ...]:

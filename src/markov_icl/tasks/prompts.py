@@ -64,9 +64,7 @@ class CorrelatedStart:
             raise ValueError(f"expected two values g(0), g(1); got {len(self.g)}")
         numbers = [as_fraction(v, "a correlated-start probability") for v in (self.p, *self.g)]
         if not all(0 <= v <= 1 for v in numbers):
-            raise ValueError(
-                f"expected probabilities p, g(0), g(1) in [0, 1]; got {', '.join(map(str, numbers))}"
-            )
+            raise ValueError(f"expected probabilities p, g(0), g(1) in [0, 1]; got {', '.join(map(str, numbers))}")
         object.__setattr__(self, "p", numbers[0])
         object.__setattr__(self, "g", (numbers[1], numbers[2]))
 
@@ -126,8 +124,7 @@ class MarkovTask:
             object.__setattr__(self, name, _integer(getattr(self, name), name, low))
         if self.order * (self.states - 1).bit_length() > 64 or self.states**self.order > _MAX_ROWS:
             raise ValueError(
-                f"expected at most {_MAX_ROWS} kernel rows; "
-                f"got {self.states} states to the power {self.order}"
+                f"expected at most {_MAX_ROWS} kernel rows; got {self.states} states to the power {self.order}"
             )
         if self.length <= self.order:
             raise ValueError(f"expected length > order = {self.order}; got length {self.length}")
@@ -152,13 +149,10 @@ class MarkovTask:
         if not isinstance(initial, InitialLaw):
             raise ValueError(f"expected an initial law (see markov_icl.tasks.prompts); got {initial!r:.60}")
         if isinstance(initial, IndependentStart) and len(initial.pmf) != rows:
-            raise ValueError(
-                f"expected an initial pmf over {rows} tuples of states; got {len(initial.pmf)} entries"
-            )
+            raise ValueError(f"expected an initial pmf over {rows} tuples of states; got {len(initial.pmf)} entries")
         if isinstance(initial, CorrelatedStart) and (self.states, self.order) != (2, 1):
             raise ValueError(
-                "expected 2 states and order 1 with correlated starts; "
-                f"got {self.states} states, order {self.order}"
+                f"expected 2 states and order 1 with correlated starts; got {self.states} states, order {self.order}"
             )
         if isinstance(initial, StationaryStart) and isinstance(prior, FinitePrior):
             for kernel in prior.kernels:
@@ -173,7 +167,7 @@ class MarkovTask:
     @property
     def rows(self) -> int:
         """Return ``S**k``, the number of kernel rows."""
-        return self.states**self.order
+        return int(self.states**self.order)
 
     @property
     def blocks(self) -> int:

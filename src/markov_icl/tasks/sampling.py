@@ -36,7 +36,8 @@ class Prompts:
     @cached_property
     def gram(self) -> Float[np.ndarray, "P D D"]:
         """Return ``G = (1/n) sum_i z_i z_i^T`` for every prompt."""
-        return self.context.transpose(0, 2, 1) @ self.context / self.context.shape[1]
+        result: Float[np.ndarray, "P D D"] = self.context.transpose(0, 2, 1) @ self.context / self.context.shape[1]
+        return result
 
     @property
     def matrix(self) -> Float[np.ndarray, "P D n1"]:
@@ -49,7 +50,8 @@ def columns(task: MarkovTask, states: Int[np.ndarray, "... L"]) -> Float[np.ndar
     """Turn chains of state indices into numeric columns, the bias included."""
     numeric = np.array(task.values, dtype=float)[states]
     if not task.bias:
-        return numeric
+        result: Float[np.ndarray, "... D"] = numeric
+        return result
     ones = np.ones((*states.shape[:-1], 1))
     return np.concatenate([numeric[..., :-1], ones, numeric[..., -1:]], axis=-1)
 
@@ -86,17 +88,15 @@ def sample_chains(task: MarkovTask, count: int, rng: np.random.Generator) -> Int
     return chains
 
 
-def _first_tuples(
-    task: MarkovTask, kernels: Float[np.ndarray, "P R S"], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _first_tuples(task: MarkovTask, kernels: Float[np.ndarray, "P R S"], rng: np.random.Generator) -> NDArray[np.int64]:
     shape = (kernels.shape[0], task.context + 1)
     match task.initial:
         case IndependentStart(pmf):
             return _invert(np.broadcast_to(np.cumsum(np.array(pmf, dtype=float)), (*shape, task.rows)), rng)
         case CorrelatedStart(p, g):
-            query = rng.random(shape[0]) < float(p)
-            context = rng.random((shape[0], task.context)) < np.where(query, float(g[1]), float(g[0]))[:, None]
-            return np.concatenate([context, query[:, None]], axis=1).astype(np.int64)
+            query = rng.binomial(1, float(p), shape[0])
+            context = rng.binomial(1, np.array(g, dtype=float)[query, None], (shape[0], task.context))
+            return np.concatenate([context, query[:, None]], axis=1)
         case _:
             laws = _stationary_laws(task, kernels)
             return _invert(np.broadcast_to(np.cumsum(laws, axis=1)[:, None], (*shape, task.rows)), rng)
@@ -107,13 +107,15 @@ def _stationary_laws(task: MarkovTask, kernels: Float[np.ndarray, "P R S"]) -> F
         return stationary(np.maximum(kernels, np.finfo(float).tiny))
     table = np.array(task.prior.kernels, dtype=float)
     laws = np.array([exact_stationary(kernel) for kernel in task.prior.kernels], dtype=float)
-    return laws[np.abs(kernels[:, None] - table).sum((2, 3)).argmin(1)]
+    result: Float[np.ndarray, "P R"] = laws[np.abs(kernels[:, None] - table).sum((2, 3)).argmin(1)]
+    return result
 
 
 def _invert(cumulative: Float[np.ndarray, "P n S"], rng: np.random.Generator) -> NDArray[np.int64]:
     """Draw from each row's law by inversion; rounding in the last entry never yields a state too many."""
     u = rng.random((*cumulative.shape[:-1], 1)) * cumulative[..., -1:]
-    return (u >= cumulative[..., :-1]).sum(-1).astype(np.int64)
+    result: NDArray[np.int64] = (u >= cumulative[..., :-1]).sum(-1).astype(np.int64)
+    return result
 
 
 def _regression_prompts(task: RegressionTask, count: int, rng: np.random.Generator) -> Prompts:

@@ -217,7 +217,7 @@ def read_document(path: Path) -> Any:
     except UnicodeDecodeError:
         raise ValueError(f"expected YAML or JSON text in UTF-8; got {path}") from None
     try:
-        return json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)  # noqa: S506
+        return json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
     except (yaml.YAMLError, json.JSONDecodeError, RecursionError) as error:
         where = " ".join(str(error).split())[:120]
         raise ValueError(f"expected YAML or JSON in {path}; got {where}") from None

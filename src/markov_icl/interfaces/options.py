@@ -1,0 +1,114 @@
+"""The task options that every command shares, and how they become a task."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from markov_icl.tasks.spec import TaskSpec, read_document
+
+__all__ = ["Source", "with_task"]
+
+_HELP = {
+    "states": ("Number of states.", int),
+    "order": ("Memory of the chain, in states.", int),
+    "length": ("States in a chain; the query shows one fewer.", int),
+    "context": ("Example chains in a prompt (the paper's n).", int),
+    "prior": ("uniform | beta:a0,b0,a1,b1 | dirichlet:a | finite:FILE | fixed:FILE.", str),
+    "initial": ("uniform | bernoulli:p | pmf:p0,p1,... | stationary | correlated:p,g0,g1.", str),
+    "values": ("Numeric value of each state, such as 0,1,2.", str),
+    "bias": ("Append a constant 1 to every column.", bool),
+    "regression": ("Gaussian regression of this dimension instead of a Markov task.", int),
+}
+_FILES = {
+    "task": ("Task file, YAML or JSON with the same names.", Path),
+    "sequences": ("Real sequences, CSV or Parquet; needs --group, --time, --state.", Path),
+    "group": ("Column whose equal values share a kernel.", str),
+    "time": ("Column that orders the states of a group.", str),
+    "state": ("Numeric state column.", str),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The task a command works on, and where it came from.
+
+    Attributes:
+        task: Markov or regression.
+        data: the fit to real sequences, if there was one.
+        given: task fields the user named.
+    """
+
+    task: Any
+    data: Any
+    given: dict[str, Any]
+
+
+def with_task(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command(source, ...)`` the shared task options in place of ``source``."""
+    shared = [_option(name, text, kind) for name, (text, kind) in {**_HELP, **_FILES}.items()]
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for name, p in signature.parameters.items() if name != "source"]
+
+    @functools.wraps(command)
+    def run(**arguments: Any) -> None:
+        chosen = {name: arguments.pop(name) for name in (*_HELP, *_FILES)}
+        command(source=read_source(chosen), **arguments)
+
+    parameters = [*shared, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    del run.__wrapped__
+    return run
+
+
+def _option(name: str, text: str, kind: type) -> inspect.Parameter:
+    default = TaskSpec.model_fields[name].default if name in TaskSpec.model_fields else None
+    shown = f"{text} [default: {default}]" if default not in (None, False) else text
+    flag = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
+    option = typer.Option(flag, help=shown, rich_help_panel="Task", show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def read_source(chosen: dict[str, Any]) -> Source:
+    """Build the task that the options describe; an option overrides the same name in ``--task``."""
+    given = {name: chosen[name] for name in _HELP if chosen[name] is not None}
+    columns = {name: chosen[name] for name in ("group", "time", "state") if chosen[name] is not None}
+    if chosen["sequences"] is not None:
+        return _from_sequences(chosen, given, columns)
+    if columns:
+        raise ValueError(f"expected --{next(iter(columns))} only beside --sequences FILE")
+    if chosen["task"] is None:
+        return Source(TaskSpec.read(given).task(), None, given)
+    document = read_document(chosen["task"])
+    if not isinstance(document, dict):
+        raise ValueError(f"expected a mapping of task fields in {chosen['task']}; got {type(document).__name__}")
+    fields = {**document, **given}
+    if "prior" in given:  # a file named on the command line is relative to where the command runs
+        kind, _, file = given["prior"].partition(":")
+        if kind in ("finite", "fixed"):
+            fields["prior"] = f"{kind}:{Path(file).absolute()}"
+    return Source(TaskSpec.read(fields).task(chosen["task"].parent), None, fields)
+
+
+def _from_sequences(chosen: dict[str, Any], given: dict[str, Any], columns: dict[str, str]) -> Source:
+    missing = [f"--{c}" for c in ("group", "time", "state") if c not in columns]
+    if missing:
+        raise ValueError(f"expected {', '.join(missing)} beside --sequences")
+    allowed = {"length", "order", "context", "bias"}
+    clash = sorted(set(given) - allowed) or (["task"] if chosen["task"] is not None else [])
+    if clash:
+        raise ValueError(f"expected the data to decide --{clash[0]}; got it beside --sequences")
+    from markov_icl.tasks.data import from_sequences
+
+    arguments: dict[str, Any] = {**columns, "length": TaskSpec.model_fields["length"].default, **given}
+    data = from_sequences(chosen["sequences"], **arguments)
+    return Source(data.task, data, given)

@@ -1,0 +1,131 @@
+"""What commands print and write: JSON, tables, pictures, progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["atomic", "check_target", "print_json", "print_table", "progress_bar", "save_figure", "to_json"]
+
+_PICTURES = (".png", ".svg", ".pdf")
+_QUIET_SECONDS = 1.0
+
+
+def to_json(value: Any) -> Any:
+    """Turn results into plain JSON: arrays to lists, fractions to strings, infinities to null."""
+    if isinstance(value, np.ndarray):
+        return [to_json(v) for v in value.tolist()]
+    if isinstance(value, dict):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(v) for v in value]
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(to_json(value), indent=2, allow_nan=False) + "\n")
+
+
+def print_table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table that is readable without colour; numbers keep all their columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(v) for v in row))
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{value:.10g}"
+    if isinstance(value, Fraction):
+        text = str(value)
+        return text if len(text) <= 24 else f"{float(value):.10g}"
+    return str(value)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
+    """Yield a callback for the finished share; a bar appears on a terminal after one second."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    started = time.monotonic()
+    bar: Progress | None = None
+
+    def update(share: float) -> None:
+        nonlocal bar
+        if bar is None and console.is_terminal and time.monotonic() - started > _QUIET_SECONDS:
+            bar = Progress(console=console, transient=True)
+            bar.add_task(label, total=1.0)
+            bar.start()
+        if bar is not None:
+            bar.update(bar.task_ids[0], completed=share)
+
+    try:
+        yield update
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def check_target(path: Path, suffixes: tuple[str, ...] = _PICTURES) -> Path:
+    """Refuse a file that could not be written, before any work is done.
+
+    Raises:
+        ValueError: for an unknown ending or a folder that is missing or not writable.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"expected a file ending in {', '.join(suffixes)}; got {path.name!r}")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise ValueError(f"expected a writable folder for {path.name!r}; got {str(path.parent)!r}")
+    return path
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` and rename it at the end; a failure leaves no file."""
+    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; the ending decides the format."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, dpi=150, bbox_inches="tight")

@@ -1,0 +1,122 @@
+"""Results to axes; nothing here computes science, and matplotlib loads only when a picture is drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from markov_icl.experiments.realizability import RealizabilityMap
+from markov_icl.features import split_blocks, vech_indices
+from markov_icl.landscape.minimizer import ClosedForm
+from markov_icl.landscape.slices import Slices
+from markov_icl.tasks.sampling import Prompts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_blocks", "plot_map", "plot_prompts", "plot_slices"]
+
+_INK = "#1f3b57"
+_MARK = "#c4501b"
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
+
+
+def plot_blocks(form: ClosedForm) -> Figure:
+    """Draw every block of ``X*`` as the upper triangle it is; one scale for all, zero is white."""
+    blocks = split_blocks(form.X, form.moments.blocks)
+    J, D = len(blocks), form.moments.dimension
+    columns = min(J, 5)
+    figure, axes = _figure(-(-J // columns), columns, 2.6, 2.8)
+    top = float(np.abs(blocks).max()) or 1.0
+    rows, cols = vech_indices(D)
+    for axis in axes.flat[J:]:
+        axis.set_visible(False)
+    shown = axes.flat[:J]
+    for j, axis in enumerate(shown):
+        square = np.full((D, D), np.nan)
+        square[rows, cols] = blocks[j]
+        image = axis.imshow(square, cmap="RdBu_r", vmin=-top, vmax=top)
+        axis.set_title(f"block {j + 1}", fontsize=10)
+        axis.set_xticks(range(D), [str(i + 1) for i in range(D)], fontsize=7)
+        axis.set_yticks(range(D), [str(i + 1) for i in range(D)], fontsize=7)
+        if D <= 6:
+            for i, k, value in zip(rows, cols, blocks[j], strict=True):
+                dark = abs(value) > 0.6 * top
+                axis.text(k, i, f"{value:.2g}", ha="center", va="center", fontsize=7, color="w" if dark else "k")
+    figure.colorbar(image, ax=list(shown), shrink=0.8, label="coefficient")
+    figure.suptitle(f"Minimizer in the enlarged space, loss {form.loss:.6g}", fontsize=11)
+    return figure
+
+
+def plot_slices(slices: Slices) -> Figure:
+    """Draw the loss along each coordinate with the minimizer marked (Fig. 10)."""
+    count = len(slices.coordinates)
+    columns = min(count, 3)
+    figure, axes = _figure(-(-count // columns), columns, 3.1, 2.4)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    for c, axis in enumerate(axes.flat[:count]):
+        axis.plot(slices.values[c], slices.losses[c], color=_INK, lw=1.6)
+        axis.plot([slices.minimizer[c]], [slices.loss], "o", color=_MARK, ms=6, label="minimizer")
+        axis.axhline(slices.loss, color="0.7", lw=0.8, zorder=0)
+        axis.set_xlabel(slices.labels[c], fontsize=9)
+        axis.tick_params(labelsize=8)
+        if c % columns == 0:
+            axis.set_ylabel("population loss", fontsize=9)
+    axes.flat[0].legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_map(result: RealizabilityMap) -> Figure:
+    """Draw the sign and size of the discriminant over ``(n, p)``, its zero line, and hatch what is unreachable."""
+    from matplotlib.colors import SymLogNorm
+
+    figure, axes = _figure(1, 1, 6.4, 4.4)
+    axis = axes[0, 0]
+    values = result.discriminant.astype(float)
+    n, p = _edges(np.array(result.n, dtype=float)), _edges(np.array(result.p, dtype=float))
+    norm = SymLogNorm(linthresh=0.5, vmin=-float(np.abs(values).max()), vmax=float(np.abs(values).max()))
+    cells = axis.pcolormesh(n, p, values, cmap="PuOr", norm=norm, rasterized=True)
+    unreachable = np.repeat(np.repeat(~result.realizable, 2, axis=0), 2, axis=1).astype(float)
+    inside_n, inside_p = (np.repeat(e, 2)[1:-1] for e in (n, p))  # each cell twice: its own two edges
+    if unreachable.any():
+        axis.contourf(inside_n, inside_p, unreachable, levels=[0.5, 1.5], colors="none", hatches=["///"])
+    if unreachable.any() and not unreachable.all():
+        axis.contour(inside_n, inside_p, unreachable, levels=[0.5], colors="k", linewidths=1.3)
+    axis.set_xlabel("context n")
+    axis.set_ylabel("start probability p")
+    axis.set_title("Hatched: no real (b, A) reaches the enlarged optimum", fontsize=10)
+    figure.colorbar(cells, ax=axis, label="discriminant  X2² − 4 X1 X3", extend="both")
+    return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Return cell edges halfway between sorted centres, ``[N + 1]``."""
+    if len(centres) == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+
+
+def plot_prompts(prompts: Prompts) -> Figure:
+    """Draw up to four prompts as pictures: a column a chain, the query last with its label hidden."""
+    shown = min(4, len(prompts.target))
+    figure, axes = _figure(1, shown, 3.2, 2.6)
+    matrix = prompts.matrix[:shown]
+    for k, axis in enumerate(axes.flat):
+        masked = matrix[k].copy()
+        masked[-1, -1] = np.nan
+        axis.imshow(masked, cmap="cividis", aspect="auto", vmin=matrix.min(), vmax=matrix.max())
+        axis.axvline(masked.shape[1] - 1.5, color=_MARK, lw=1.5)
+        axis.set_title(f"prompt {k + 1}, answer {prompts.target[k]:g}", fontsize=9)
+        axis.set_xlabel("chain (query last)", fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes.flat[0].set_ylabel("entry", fontsize=8)
+    return figure

@@ -1,0 +1,214 @@
+"""The claims and figures as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import platform
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import markov_icl
+from markov_icl.experiments.claims import CLAIMS
+from markov_icl.experiments.heldout import score_held_out
+from markov_icl.experiments.realizability import realizability_map
+from markov_icl.interfaces.output import atomic
+from markov_icl.interfaces.plots import plot_blocks, plot_map, plot_slices
+from markov_icl.landscape.minimizer import minimizer
+from markov_icl.landscape.slices import coordinate_slices
+from markov_icl.tasks.data import from_sequences
+from markov_icl.tasks.kernels import DirichletPrior
+from markov_icl.tasks.prompts import MarkovTask
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["weather_file", "write_report"]
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2530;--soft:#5a6675;--paper:#fdfdfb;--line:#d9dee4;--card:#fff;
+--good:#1d6b3a;--part:#8a5a00;--bad:#a3291b}
+@media(prefers-color-scheme:dark){:root{--ink:#e7ebef;--soft:#a7b2be;--paper:#14181d;--line:#333c46;--card:#1b2127;
+--good:#7bd39a;--part:#f0bd5b;--bad:#ff9a8a}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:62rem;padding:1.2rem;font:16px/1.55 system-ui,sans-serif;color:var(--ink);
+background:var(--paper)}
+h1{font-size:1.7rem;line-height:1.2;margin:.4em 0}h2{font-size:1.2rem;margin:2em 0 .4em}
+p{max-width:46rem}.soft{color:var(--soft)}
+table{border-collapse:collapse;width:100%;font-size:.93rem}
+th,td{text-align:left;vertical-align:top;padding:.55rem .6rem;border-bottom:1px solid var(--line)}
+th{font-weight:600;color:var(--soft)}
+td.num{font-variant-numeric:tabular-nums;white-space:nowrap}
+code{font:.85em ui-monospace,monospace;overflow-wrap:anywhere}
+.verdict{font-weight:600}.holds{color:var(--good)}.where{color:var(--part)}.differs{color:var(--bad)}
+figure{margin:1rem 0}figure img{max-width:100%;background:#fff;border:1px solid var(--line);border-radius:.5rem;
+padding:.4rem}
+figcaption{color:var(--soft);font-size:.9rem;max-width:46rem}
+@media(max-width:44rem){thead{display:none}tr{display:block;border:1px solid var(--line);border-radius:.5rem;
+background:var(--card);margin:.8rem 0}td{display:block;border:0;padding:.35rem .7rem}
+td::before{content:attr(data-label);display:block;color:var(--soft);font-size:.78rem}td.num{white-space:normal}}
+"""
+
+
+def weather_file() -> Path:
+    """Return the shipped weather table, installed or in a checkout."""
+    package = Path(markov_icl.__file__).parent
+    places = (package / "examples", package.parents[1] / "examples")
+    found = next((p / "seattle_weather.csv" for p in places if (p / "seattle_weather.csv").is_file()), None)
+    if found is None:
+        raise ValueError("expected examples/seattle_weather.csv beside the package; it is missing")
+    return found
+
+
+def write_report(folder: Path, progress: Callable[[float], None] | None = None) -> Path:
+    """Compute everything, write ``folder/index.html``, return its path.
+
+    Raises:
+        ValueError: if ``folder`` cannot be a folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"expected a folder to write to; got {folder} ({error.strerror})") from None
+    sections = (_claims, _ladder, _slices, _map, _weather)
+    parts = []
+    for k, section in enumerate(sections):
+        parts.append(section())
+        if progress is not None:
+            progress((k + 1) / len(sections))
+    page = _page("".join(parts))
+    target = folder / "index.html"
+    with atomic(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return target
+
+
+def _page(body: str) -> str:
+    made = f"markov-icl {version('markov-icl')}, Python {platform.python_version()}, NumPy {version('numpy')}"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>markov-icl report</title><style>{_STYLE}</style></head><body>"
+        "<h1>In-context learning of Markov chains by one layer of linear self-attention</h1>"
+        "<p>What <em>Optimality and NP-Hardness of Transformers in Learning Markovian Dynamical Functions</em> "
+        "(NeurIPS 2025, arXiv 2510.18638) says about the one-layer optimum, recomputed on this machine. Losses are "
+        f"mean squared errors, in squared states.</p>{body}<p class='soft'>{html.escape(made)}</p></body></html>\n"
+    )
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]], numeric: bool = False) -> str:
+    names = list(header)
+    head = "".join(f"<th scope='col'>{n}</th>" for n in names)
+    kind = " class='num'" if numeric else ""
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind} data-label='{n}'>{cell}</td>" for n, cell in zip(names, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _picture(figure: Figure, alt: str, caption: str) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    image = f"<img alt='{html.escape(alt, quote=True)}' src='data:image/png;base64,{data}'>"
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
+
+
+def _claims() -> str:
+    rows = []
+    for claim in CLAIMS:
+        finding = claim.check()
+        kind = "differs" if finding.verdict.startswith("differs") else "holds"
+        kind = "where" if kind == "holds" and finding.verdict != "holds" else kind
+        verdict = f"<span class='verdict {kind}'>{html.escape(finding.verdict)}</span>"
+        rows.append(
+            (
+                html.escape(claim.name),
+                html.escape(claim.says),
+                html.escape(finding.computed),
+                f"{verdict}<br><span class='soft'>{html.escape(finding.tolerance)}</span>",
+                f"<code>{html.escape(claim.command)}</code>",
+            )
+        )
+    header = ("Claim", "The paper says", "What we computed", "Verdict, tolerance", "Command")
+    return "<h2>The paper's claims on the one-layer optimum</h2>" + _table(header, rows)
+
+
+def _ladder() -> str:
+    rows = []
+    for length in (2, 3, 4, 5, 6, 7, 11):
+        losses = [minimizer(MarkovTask(length=length, context=n), "dense") for n in (1, 10, 100)]
+        rows.append((str(length), *(f"{form.loss:.8f}" for form in losses), f"{losses[-1].condition:.2g}"))
+    table = _table(("length", "n = 1", "n = 10", "n = 100", "condition of H, n = 100"), rows, numeric=True)
+    form = minimizer(MarkovTask(length=5, context=100))
+    picture = _picture(
+        plot_blocks(form),
+        "Heat maps of the four blocks of the minimizer at length 5",
+        "The minimizer at length 5, n = 100: block j multiplies the query's state j; entry (i, k) multiplies the "
+        "Gram matrix's entry. <code>markov-icl optimum --length 5 --context 100 --plot blocks.png</code>",
+    )
+    intro = "<p>The least loss f̃* of the enlarged space, uniform prior, first states Bernoulli(1/2).</p>"
+    return f"<h2>The exact optimum</h2>{intro}{table}{picture}"
+
+
+def _slices() -> str:
+    picture = _picture(
+        plot_slices(coordinate_slices(minimizer(MarkovTask(length=3, context=100)))),
+        "Six parabolas, each with its lowest point marked",
+        "The paper's Fig. 10, length 3, n = 100: along each of the first six coordinates the minimizer is the lowest "
+        "point. <code>markov-icl slices --length 3 --context 100 --plot slices.png</code>",
+    )
+    return f"<h2>Slices of the loss (Fig. 10)</h2>{picture}"
+
+
+def _map() -> str:
+    result = realizability_map([Fraction(i, 40) for i in range(1, 40)], list(range(1, 31)))
+    picture = _picture(
+        plot_map(result),
+        "Map of the discriminant over context size and start probability",
+        "Length 2, uniform prior, exact fractions at every point. Hatched: the discriminant is negative, Theorem 3.3's "
+        "formula has no real value, and no transformer parameters reach f̃*. "
+        "<code>markov-icl map --plot map.png</code>",
+    )
+    share = result.realizable.mean()
+    text = f"<p>Real parameters reach the enlarged optimum at {share:.0%} of the points of this grid.</p>"
+    return f"<h2>Where transformer parameters reach the optimum</h2>{text}{picture}"
+
+
+def _weather() -> str:
+    rows = []
+    for length in (2, 3, 5):
+        data = from_sequences(weather_file(), "month", "date", "wet", length)
+        score = score_held_out(data, minimizer(data.task))
+        rows.append(
+            (
+                str(length),
+                str(data.task.context),
+                f"{score.prompts} from {score.groups} months",
+                f"{score.constant:.4f} ± {score.constant_se:.4f}",
+                f"{score.optimum:.4f} ± {score.optimum_se:.4f} (expected {score.optimum_expected:.4f})",
+                f"{score.bayes:.4f} ± {score.bayes_se:.4f}",
+            )
+        )
+    prior = data.task.prior
+    assert isinstance(prior, DirichletPrior)
+    alpha = ", ".join(f"({', '.join(f'{float(a):.3g}' for a in row)})" for row in prior.alpha)
+    header = ("length", "context", "held-out prompts", "constant", "optimum X*", "Bayes ceiling")
+    command = (
+        "markov-icl optimum --sequences examples/seattle_weather.csv --group month --time date --state wet --length 5"
+    )
+    return (
+        "<h2>Real sequences: wet and dry days in Seattle</h2><p>Days of one calendar month follow one kernel. A "
+        f"Dirichlet prior fitted to three quarters of the months, rows {alpha} for dry and wet days, gives the task; "
+        "the other months test it. Squared errors, one standard error over months; no predictor is expected to beat "
+        "the Bayes column if the fitted prior is right.</p>"
+        + _table(header, rows)
+        + f"<p><code>{html.escape(command)}</code></p>"
+    )
