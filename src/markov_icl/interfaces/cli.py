@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input is one line on stderr and exit code 2."""
     from typer._click.exceptions import ClickException
 
+    sys.set_int_max_str_digits(0)  # exact results may be long
     try:
         code = app(args=arguments, standalone_mode=False)
     except ClickException as error:
@@ -40,12 +41,13 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("markov-icl: stopped\n")
-        sys.exit(130)
+        code = 130
     except MemoryError:
         _fail("expected a smaller task; got one that does not fit in memory")
     except BrokenPipeError:
         sys.exit(0)
+    if code == 130:
+        sys.stderr.write("markov-icl: stopped\n")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -93,8 +93,14 @@ def plot_map(result: RealizabilityMap) -> Figure:
     axis.set_xlabel("context n")
     axis.set_ylabel("start probability p")
     axis.set_title("Hatched: no real (b, A) reaches the enlarged optimum", fontsize=10)
-    figure.colorbar(cells, ax=axis, label="discriminant  X2² − 4 X1 X3", extend="both")
+    figure.colorbar(cells, ax=axis, label="discriminant  X2² − 4 X1 X3", ticks=_ticks(values))
     return figure
+
+
+def _ticks(values: np.ndarray) -> list[float]:
+    top = max(1.0, float(np.abs(values).max()))
+    powers = [10.0**k for k in range(int(np.log10(top)) + 1)]
+    return [-v for v in reversed(powers)] + [0.0, *powers]
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:

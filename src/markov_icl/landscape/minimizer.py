@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import flint
 import numpy as np
@@ -23,7 +24,8 @@ from markov_icl.moments.compute import (
     unknowns,
 )
 from markov_icl.moments.system import Moments, RationalMoments, fraction_array
-from markov_icl.tasks.prompts import MarkovTask, Task
+from markov_icl.tasks.kernels import DirichletPrior
+from markov_icl.tasks.prompts import IndependentStart, RegressionTask, Task
 
 __all__ = ["METHODS", "ClosedForm", "minimizer", "solve_dense", "solve_rational"]
 
@@ -45,7 +47,8 @@ class ClosedForm:
         error: what is known about the error of ``loss``, in words.
         loss_error: one standard error, or the change under node doubling; None where exact up to rounding.
         X_error: the same for every coordinate, ``[N]``.
-        free: orthonormal directions along which ``f~`` does not change, ``[nullity, N]``.
+        free: orthonormal directions along which ``f~`` does not change, ``[nullity, N]``; proved when
+            ``convexity`` is there, to working precision otherwise.
         convexity: exact verdict on uniqueness, where fractions were used.
         X_exact: fractions, ``[N]``, where fractions were used.
         loss_exact: the same for the loss.
@@ -115,9 +118,25 @@ def minimizer(
 
 
 def _fractions_are_instant(task: Task) -> bool:
-    if not isinstance(task, MarkovTask):
-        return unknowns(task) <= 30
-    return is_polynomial(task) and unknowns(task) <= 60 and grid_size(task, exact=True) <= 1000
+    small = unknowns(task) <= 60 and is_polynomial(task) and _digits(task) <= 4
+    return small and (isinstance(task, RegressionTask) or grid_size(task, exact=True) <= 1000)
+
+
+def _digits(task: Task) -> int:
+    """Return the length of the longest numerator or denominator in a task's parameters."""
+    numbers: list[Fraction] = []
+    if isinstance(task, RegressionTask):
+        numbers += [v for row in task.covariance for v in row]
+    else:
+        numbers += task.values
+        numbers += _flat(task.prior.alpha if isinstance(task.prior, DirichletPrior) else task.prior.kernels)
+        if isinstance(task.initial, IndependentStart):
+            numbers += task.initial.pmf
+    return max(len(str(part)) for v in numbers for part in (abs(v.numerator), v.denominator))
+
+
+def _flat(nested: Any) -> list[Fraction]:
+    return [nested] if isinstance(nested, Fraction) else [v for part in nested for v in _flat(part)]
 
 
 def solve_rational(system: RationalMoments) -> ClosedForm:
@@ -168,7 +187,7 @@ def solve_dense(system: Moments) -> ClosedForm:
         condition=np.inf if free is not None else _condition(system.H),
         method="dense",
         moments=system,
-        error=system.error,
+        error=system.error if free is None else f"{system.error}; H is singular to working precision",
         loss_error=loss_error,
         X_error=X_error,
         free=free,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import prod
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import flint
 import numpy as np
@@ -36,6 +36,7 @@ def nodes_per_variable(task: MarkovTask, exact: bool = False) -> int:
     return q + 1 if exact else q // 2 + 1
 
 
+@runtime_checkable
 class Rule(Protocol):
     """Weighted kernels that stand for a prior, evaluated chunk by chunk."""
 

@@ -97,6 +97,8 @@ def recover(X: ArrayLike, blocks: int | None = None, tolerance: float = 1e-9) ->
         exact = np.array([as_fraction(v, "each entry of X") for v in given.ravel()] + [None], dtype=object)
         return _recover_exactly(to_symmetric(exact[:-1].reshape(given.shape), blocks))
     try:
+        if given.dtype.kind == "c":
+            raise TypeError
         numbers = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError("expected X to hold real numbers; got something else") from None

@@ -215,6 +215,12 @@ def dirichlet_multinomial_mle(
     states = counts.shape[1]
     if len(counts) == 0:
         return np.ones(states), "never occurs, so its prior is uniform"
+    share, total = counts.sum(0) / counts.sum(), counts.sum(1)
+    seen = share > 0
+    excess = (counts * (counts - 1))[:, seen] @ (1 / share[seen]) - total * (total - 1)
+    if excess.sum() <= 0 and seen.sum() > 1:  # the likelihood still rises as the concentration goes to infinity
+        capped = np.maximum(_MAX_CONCENTRATION * share, _MIN_ALPHA)
+        return capped, "groups differ no more than chance, so its concentration is capped"
     alpha = np.maximum(counts.sum(0) / counts.sum() * states, _MIN_ALPHA)
     for _ in range(iterations):
         top = (digamma(counts + alpha) - digamma(alpha)).sum(0)

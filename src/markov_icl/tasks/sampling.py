@@ -94,7 +94,7 @@ def _first_tuples(task: MarkovTask, kernels: Float[np.ndarray, "P R S"], rng: np
         case IndependentStart(pmf):
             return _invert(np.broadcast_to(np.cumsum(np.array(pmf, dtype=float)), (*shape, task.rows)), rng)
         case CorrelatedStart(p, g):
-            query = rng.binomial(1, float(p), shape[0])
+            query = rng.binomial(1, float(p), (shape[0],))
             context = rng.binomial(1, np.array(g, dtype=float)[query, None], (shape[0], task.context))
             return np.concatenate([context, query[:, None]], axis=1)
         case _:

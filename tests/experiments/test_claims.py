@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from markov_icl.experiments.claims import CLAIMS
+from markov_icl.experiments.heldout import score_held_out
+from markov_icl.experiments.realizability import realizability_map, theorem_parameters
+from markov_icl.features import phi
+from markov_icl.interfaces.report import weather_file
+from markov_icl.landscape.minimizer import minimizer
+from markov_icl.tasks.data import from_sequences
+
+VERDICTS = {
+    "Lemma 3.1": "holds where 0 < p < 1",
+    "Lemma 3.2": "holds, with corrections",
+    "Theorem 3.3": "holds where X₂² ≥ 4X₁X₃ (p = 1/2: n ≥ 6)",
+    "Theorem 3.4, Example C.5": "holds",
+    "Lemma C.8": "holds unless all chains start in state 0",
+    "Theorem 3.5, Problem C.9": "differs: exact recovery is polynomial",
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.name)
+def test_verdicts(claim):
+    finding = claim.check()
+    assert finding.verdict == VERDICTS[claim.name]
+    assert finding.computed
+    assert claim.command.startswith("markov-icl ")
+
+
+def test_every_verdict_is_expected():
+    assert {c.name for c in CLAIMS} == set(VERDICTS)
+
+
+def test_map_has_the_known_discriminants():
+    chart = realizability_map(["1/2"], [1, 2, 10, 100])
+    np.testing.assert_allclose(chart.discriminant[0].astype(float), [-0.639, -0.622, 0.714, 3.256], atol=5e-4)
+    np.testing.assert_array_equal(chart.realizable[0], [False, False, True, True])
+    for bad in ([], ["0"], ["1"]):
+        with pytest.raises(ValueError, match="strictly between 0 and 1"):
+            realizability_map(bad, [1])
+
+
+def test_theorem_parameters_reproduce_x_where_they_are_real():
+    for X in ([2.0, 5.0, 3.0], [-1.0, 0.5, 2.0], [1.0, 0.0, 0.0]):
+        np.testing.assert_allclose(phi(*theorem_parameters(X)), X, atol=1e-14)
+    assert theorem_parameters([1.0, 0.0, 1.0]) is None
+
+
+def test_weather_scores_stand_in_order():
+    data = from_sequences(weather_file(), "month", "date", "wet", 3)
+    score = score_held_out(data, minimizer(data.task))
+    assert score.groups == 12
+    assert score.bayes < score.optimum < score.constant + 2 * score.constant_se
