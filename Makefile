@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: report test clean
+.PHONY: report test bench clean
 
 report: $(READY)
 	@$(BIN)/markov-icl report --out report
@@ -14,6 +14,9 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
+
+bench: $(READY)
+	$(BIN)/python benchmarks/run.py
 
 # The stamp comes last, so that an interrupted installation is taken up again.
 $(READY): pyproject.toml constraints.txt

@@ -66,5 +66,6 @@ def test_public_verbs_exist():
     assert list(markov_icl.__all__) == sorted(markov_icl.__all__)
     for name in markov_icl.__all__:
         assert getattr(markov_icl, name).__doc__
+        assert callable(getattr(markov_icl, name))  # a room of the same name would hide the verb
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = markov_icl.nonsense

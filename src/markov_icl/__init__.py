@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.landscape.slices import coordinate_slices
     from markov_icl.models.predictors import posterior_predictive
-    from markov_icl.moments.compute import moments, rational_moments
+    from markov_icl.moments.compute import compute_moments, rational_moments
     from markov_icl.moments.enumeration import enumerate_moments
     from markov_icl.recovery.factor import recover
     from markov_icl.tasks.data import from_sequences
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "MarkovTask": "tasks.prompts",
     "RegressionTask": "tasks.prompts",
+    "compute_moments": "moments.compute",
     "coordinate_slices": "landscape.slices",
     "enumerate_moments": "moments.enumeration",
     "from_sequences": "tasks.data",
     "minimizer": "landscape.minimizer",
-    "moments": "moments.compute",
     "phi": "features",
     "posterior_predictive": "models.predictors",
     "predict": "features",
@@ -40,11 +40,11 @@ _HOMES = {
 __all__ = [
     "MarkovTask",
     "RegressionTask",
+    "compute_moments",
     "coordinate_slices",
     "enumerate_moments",
     "from_sequences",
     "minimizer",
-    "moments",
     "phi",
     "posterior_predictive",
     "predict",

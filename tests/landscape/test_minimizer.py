@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from markov_icl.landscape.convexity import convexity, ldl_pivots, null_space
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices, plane_slice, spectrum
-from markov_icl.moments.compute import moments, rational_moments
+from markov_icl.moments.compute import compute_moments, rational_moments
 from markov_icl.moments.system import fraction_array
 from markov_icl.recovery.factor import recover
 from markov_icl.tasks.kernels import beta_prior
@@ -207,7 +207,7 @@ def test_planes_and_spectrum():
     u, v = rng.normal(size=(2, 12))
     s, t = np.linspace(-1, 1, 5), np.linspace(-2, 2, 4)
     plane = plane_slice(form, u, v, s, t)
-    literal = [[moments(MarkovTask(length=3, context=10)).loss(form.X + a * u + b * v) for b in t] for a in s]
+    literal = [[compute_moments(MarkovTask(length=3, context=10)).loss(form.X + a * u + b * v) for b in t] for a in s]
     np.testing.assert_allclose(plane.losses, literal, rtol=1e-10)
     values = spectrum(form)
     np.testing.assert_allclose(values[-1] / values[0], form.condition, rtol=1e-8)

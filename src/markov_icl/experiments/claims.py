@@ -13,7 +13,7 @@ from markov_icl.experiments.realizability import realizability_map, theorem_para
 from markov_icl.features import Array, phi, position, vech_indices
 from markov_icl.landscape.convexity import convexity
 from markov_icl.landscape.minimizer import minimizer
-from markov_icl.moments.compute import moments, rational_moments
+from markov_icl.moments.compute import compute_moments, rational_moments
 from markov_icl.moments.enumeration import enumerate_moments
 from markov_icl.moments.system import fraction_array
 from markov_icl.recovery.factor import recover
@@ -115,7 +115,7 @@ def _separately_averaged_loss(task: MarkovTask) -> float:
     A bias column makes the separate averages entries of the joint ones: its query entry is 1.
     """
     d, D = task.blocks, task.dimension
-    system = moments(replace(task, bias=True))
+    system = compute_moments(replace(task, bias=True))
     rows, columns = vech_indices(D + 1)
     plain = (rows != d) & (columns != d)
     constant = int(np.flatnonzero((rows == d) & (columns == d))[0])
@@ -125,7 +125,7 @@ def _separately_averaged_loss(task: MarkovTask) -> float:
     Sxx = H[:d, constant, :d, constant]
     xy, mu = h[:d, constant], H[d, plain, d, constant]
     X: Array = np.kron(np.linalg.solve(Sxx, xy), np.linalg.solve(Sgg, mu))
-    return moments(task).loss(X)
+    return compute_moments(task).loss(X)
 
 
 def independent_length_two() -> Finding:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from markov_icl.features import phi
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.tasks.kernels import Prior, as_fraction
 from markov_icl.tasks.prompts import MarkovTask, independent_start
@@ -26,12 +28,18 @@ class RealizabilityMap:
         n: context sizes, ``[C]``.
         discriminant: exact fractions, ``[P, C]``.
         loss: ``f~*`` at each point, ``[P, C]``.
+        b: the formula's ``b`` [Eq. 10], nan where it has no real value, ``[P, C, 2]``.
+        A: the formula's ``A``, ``[P, C, 2]``.
+        formula_error: largest ``|phi(b, A) - X*|`` where the formula is real; nan if it nowhere is.
     """
 
     p: tuple[Fraction, ...]
     n: tuple[int, ...]
     discriminant: NDArray[np.object_]
     loss: Float[np.ndarray, "P C"]
+    b: Float[np.ndarray, "P C 2"]
+    A: Float[np.ndarray, "P C 2"]
+    formula_error: float
 
     @property
     def realizable(self) -> NDArray[np.bool_]:
@@ -63,6 +71,8 @@ def realizability_map(
         raise ValueError("expected at least one context size and start probabilities strictly between 0 and 1")
     discriminant = np.empty((len(starts), len(n)), dtype=object)
     loss = np.empty((len(starts), len(n)))
+    b, A = np.full((2, len(starts), len(n), 2), np.nan)
+    errors = [np.nan]
     for i, start in enumerate(starts):
         for k, context in enumerate(n):
             law = independent_start([1 - start, start], 2, 1)
@@ -71,21 +81,27 @@ def realizability_map(
             assert form.X_exact is not None
             x1, x2, x3 = form.X_exact
             discriminant[i, k], loss[i, k] = x2**2 - 4 * x1 * x3, form.loss
+            formula = theorem_parameters(form.X_exact) if discriminant[i, k] >= 0 else None
+            if formula is not None:
+                b[i, k], A[i, k] = formula[0], formula[1][:, 0]
+                errors.append(float(np.abs(phi(*formula) - form.X).max()))
         if progress is not None:
             progress((i + 1) / len(starts))
-    return RealizabilityMap(starts, tuple(n), discriminant, loss)
+    error = float(np.nanmax(errors)) if len(errors) > 1 else np.nan
+    return RealizabilityMap(starts, tuple(n), discriminant, loss, b, A, error)
 
 
 def theorem_parameters(
-    X: Sequence[Fraction | float] | NDArray[np.float64],
+    X: Sequence[Fraction | float] | NDArray[Any],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return the formula's ``b`` ``[2]`` and ``A`` ``[2, 1]`` for length 2, None where it is not real [Eq. 10].
 
     ``b = (1, b_2)``, ``A = (X_1, X_3 / b_2)``, ``b_2 = (X_2 + sqrt(X_2^2 - 4 X_1 X_3)) / (2 X_1)``.
     """
-    x1, x2, x3 = (float(v) for v in X)
-    root = x2**2 - 4 * x1 * x3
+    x1, x2, x3 = X
+    root = float(x2**2 - 4 * x1 * x3)
     if root < 0 or x1 == 0:
         return None
+    x1, x2, x3 = float(x1), float(x2), float(x3)
     b2 = (x2 + np.copysign(np.sqrt(root), x2)) / (2 * x1)
     return np.array([1.0, b2]), np.array([[x1], [x3 / b2 if b2 else x2]])

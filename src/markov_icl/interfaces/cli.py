@@ -103,6 +103,7 @@ def _optimum_json(source: Source, form: Any, recovery: Any) -> dict[str, Any]:
         "residual": form.residual,
         "condition": form.condition,
         "unique": form.unique,
+        "uniqueness_proof": None if form.convexity is None else form.convexity.proof,
         "nullity": 0 if form.free is None else len(form.free),
         "X": form.X,
         "X_exact": form.X_exact,
@@ -157,7 +158,7 @@ def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
         ("unknowns", form.moments.size),
         ("residual", form.residual),
         ("condition number of H", "infinite" if form.free is not None else f"{form.condition:.4g}"),
-        ("unique", "yes" if form.unique else f"no: {len(form.free)} free directions; least-norm point shown"),
+        ("unique", _uniqueness(form)),
         ("transformer reaches it", _in_words(recovery)),
     ]
     if form.loss_exact is not None and len(str(form.loss_exact)) <= 60:
@@ -180,6 +181,11 @@ def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
         print_table("Held-out prompts", ("", ""), [(k.replace("_", " "), v) for k, v in held.items()][:-2])
         for note in source.data.notes:
             sys.stdout.write(f"note: {note}\n")
+
+
+def _uniqueness(form: Any) -> str:
+    proof = f" ({form.convexity.proof})" if form.convexity else ""
+    return f"yes{proof}" if form.unique else f"no{proof}: {len(form.free)} free directions; least-norm point shown"
 
 
 def _in_words(recovery: Any) -> str:
@@ -385,6 +391,9 @@ def map_command(
                 "discriminant_exact": result.discriminant,
                 "realizable": result.realizable,
                 "loss": result.loss,
+                "formula_b": result.b,
+                "formula_A": result.A,
+                "formula_error": result.formula_error,
             }
         )
         return
@@ -393,8 +402,11 @@ def map_command(
     for k, n in enumerate(result.n):
         reached = [result.p[i] for i in range(len(result.p)) if yes[i, k]]
         span = f"{float(min(reached)):.4g} .. {float(max(reached)):.4g}" if reached else "none"
-        rows.append((n, f"{len(reached)} of {len(result.p)}", span))
-    output.print_table("Start probabilities whose optimum real parameters reach", ("n", "count", "p"), rows)
+        middle = result.p[len(result.p) // 2]
+        b2 = result.b[len(result.p) // 2, k, 1]
+        rows.append((n, f"{len(reached)} of {len(result.p)}", span, "not real" if b2 != b2 else f"{b2:.6g}"))
+    header = ("n", "reached", "p", f"b2 of Theorem 3.3 at p = {middle}")
+    output.print_table("Start probabilities whose optimum real parameters reach", header, rows)
 
 
 @app.command()

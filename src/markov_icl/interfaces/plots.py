@@ -13,6 +13,7 @@ from markov_icl.landscape.slices import Slices
 from markov_icl.tasks.sampling import Prompts
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_blocks", "plot_map", "plot_prompts", "plot_slices"]
@@ -75,30 +76,36 @@ def plot_slices(slices: Slices) -> Figure:
 
 
 def plot_map(result: RealizabilityMap) -> Figure:
-    """Draw the sign and size of the discriminant over ``(n, p)``, its zero line, and hatch what is unreachable."""
+    """Draw the discriminant over ``(n, p)`` with the unreachable part hatched, and the theorem's ``b_2`` beside it."""
     from matplotlib.colors import SymLogNorm
 
-    figure, axes = _figure(1, 1, 6.4, 4.4)
-    axis = axes[0, 0]
-    values = result.discriminant.astype(float)
+    figure, axes = _figure(1, 2, 5.6, 4.2)
+    left, right = axes[0]
     n, p = _edges(np.array(result.n, dtype=float)), _edges(np.array(result.p, dtype=float))
-    norm = SymLogNorm(linthresh=0.5, vmin=-float(np.abs(values).max()), vmax=float(np.abs(values).max()))
-    cells = axis.pcolormesh(n, p, values, cmap="PuOr", norm=norm, rasterized=True)
+    shown = ((left, result.discriminant.astype(float), "PuOr"), (right, result.b[:, :, 1], "RdBu_r"))
+    for axis, values, colours in shown:
+        top = float(np.abs(values[np.isfinite(values)]).max(initial=1.0))
+        norm = SymLogNorm(linthresh=0.5, vmin=-top, vmax=top)
+        cells = axis.pcolormesh(n, p, values, cmap=colours, norm=norm, rasterized=True)
+        axis.set_xlabel("context n")
+        figure.colorbar(cells, ax=axis, ticks=_ticks(top))
+        _hatch_unreachable(axis, result, n, p)
+    left.set_ylabel("start probability p")
+    left.set_title("discriminant X2² − 4 X1 X3\n(hatched: no real (b, A) reaches the optimum)", fontsize=10)
+    right.set_title("Theorem 3.3's b2, with b1 = 1\n(hatched: not real; white: X1 = 0, so b1 = 0)", fontsize=10)
+    return figure
+
+
+def _hatch_unreachable(axis: Axes, result: RealizabilityMap, n: np.ndarray, p: np.ndarray) -> None:
     unreachable = np.repeat(np.repeat(~result.realizable, 2, axis=0), 2, axis=1).astype(float)
     inside_n, inside_p = (np.repeat(e, 2)[1:-1] for e in (n, p))  # each cell twice: its own two edges
     if unreachable.any():
         axis.contourf(inside_n, inside_p, unreachable, levels=[0.5, 1.5], colors="none", hatches=["///"])
     if unreachable.any() and not unreachable.all():
         axis.contour(inside_n, inside_p, unreachable, levels=[0.5], colors="k", linewidths=1.3)
-    axis.set_xlabel("context n")
-    axis.set_ylabel("start probability p")
-    axis.set_title("Hatched: no real (b, A) reaches the enlarged optimum", fontsize=10)
-    figure.colorbar(cells, ax=axis, label="discriminant  X2² − 4 X1 X3", ticks=_ticks(values))
-    return figure
 
 
-def _ticks(values: np.ndarray) -> list[float]:
-    top = max(1.0, float(np.abs(values).max()))
+def _ticks(top: float) -> list[float]:
     powers = [10.0**k for k in range(int(np.log10(top)) + 1)]
     return [-v for v in reversed(powers)] + [0.0, *powers]
 

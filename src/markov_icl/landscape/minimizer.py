@@ -17,9 +17,9 @@ from markov_icl.landscape.convexity import Convexity, convexity, null_space
 from markov_icl.landscape.symbolic import SymbolicForm, symbolic_minimizer
 from markov_icl.moments.compute import (
     DEFAULT_MEMORY_GB,
+    compute_moments,
     grid_size,
     is_polynomial,
-    moments,
     rational_moments,
     unknowns,
 )
@@ -111,7 +111,7 @@ def minimizer(
     if method == "auto":
         method = "rational" if _fractions_are_instant(task) else "dense"
     if method == "dense":
-        return solve_dense(moments(task, memory=memory, points=points, seed=seed, progress=progress))
+        return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
     formula = symbolic_minimizer(task) if method == "symbolic" else None
     form = solve_rational(rational_moments(task))
     return ClosedForm(**{**form.__dict__, "method": method, "formula": formula})

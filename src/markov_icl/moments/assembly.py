@@ -24,22 +24,50 @@ __all__ = ["Assembly", "accumulate", "start_laws"]
 
 _CHUNK_NUMBERS = 1_000_000  # stays in cache
 _CHUNK_NODES = 256  # keeps matrix products efficient
+_GROUP_NUMBERS = 2_000_000
 
 
 @dataclass
 class Assembly:
-    """Running sums over nodes, ``H`` as ``[J, m, J, m]``, ``h`` as ``[J, m]``."""
+    """Running sums over nodes, for the ``J (J + 1) / 2`` pairs ``(j, k)`` of query entries.
 
-    H: Array
+    Attributes:
+        fourth: ``E[x_j x_k T4]`` as its distinct moments, ``[pairs, tuples]``.
+        square: ``E[x_j x_k mu mu^T]``, ``[pairs, m, m]``.
+        h: ``E[x_j y mu]``, ``[J, m]``.
+        y2: ``E y^2``.
+    """
+
+    fourth: Array
+    square: Array
     h: Array
     y2: Any
 
     @classmethod
     def empty(cls, task: MarkovTask, exact: bool) -> Assembly:
         """Return zero sums of the task's shape."""
-        J, m = task.blocks, vech_size(task.dimension)
-        dtype = object if exact else float
-        return cls(np.zeros((J, m, J, m), dtype=dtype), np.zeros((J, m), dtype=dtype), 0)
+        m, pairs = vech_size(task.dimension), vech_size(task.blocks)
+        zero, dtype = (flint.fmpq(0), object) if exact else (0.0, float)
+        return cls(
+            np.full((pairs, tuple_count(task.length, 4)), zero, dtype=dtype),
+            np.full((pairs, m, m), zero, dtype=dtype),
+            np.full((task.blocks, m), zero, dtype=dtype),
+            zero,
+        )
+
+    def dense(self, task: MarkovTask) -> tuple[Array, Array, Any]:
+        """Return ``H`` ``[N, N]``, symmetric to the last bit, ``h`` ``[N]`` and ``E y^2``."""
+        J, m = self.h.shape
+        times = np.array(task.times)
+        rows, columns = (times[i] for i in vech_indices(task.dimension))
+        quads = np.broadcast_arrays(rows[:, None], columns[:, None], rows, columns)
+        place = tuple_places(np.stack(quads, axis=-1), task.length)
+        n = rational(task.context) if self.h.dtype == object else float(task.context)
+        H = np.empty((J, m, J, m), dtype=self.h.dtype)
+        for pair, (j, k) in enumerate(zip(*vech_indices(J), strict=True)):
+            square = (self.square[pair] + self.square[pair].T) / 2
+            H[j, :, k, :] = H[k, :, j, :] = self.fourth[pair][place] / n + (1 - 1 / n) * square
+        return H.reshape(J * m, J * m), self.h.reshape(J * m), self.y2
 
 
 def start_laws(task: MarkovTask, kernels: Array, first: int, exact: bool) -> Iterator[tuple[Any, Array, Array]]:
@@ -98,30 +126,29 @@ def add_nodes(
     """Add to the running sums the share of nodes ``first, first + 1, ...`` of the rule."""
     values = np.array([rational(v) if exact else float(v) for v in task.values], dtype=object if exact else float)
     times = np.array(task.times)
-    J, n = task.blocks, rational(task.context) if exact else float(task.context)
     rows, columns = vech_indices(task.dimension)
     pair_place = tuple_places(np.stack([times[rows], times[columns]], axis=-1), task.length)
     in_quad = tuple_places(np.stack([0 * rows, 0 * rows, times[rows], times[columns]], axis=-1), task.length)
-    left, right = np.meshgrid(np.arange(len(rows)), np.arange(len(rows)), indexing="ij")
-    quad_times = [times[rows[left]], times[columns[left]], times[rows[right]], times[columns[right]]]
-    quad_place = tuple_places(np.stack(quad_times, axis=-1), task.length)
     product = _exact_product if exact else np.matmul
     for weight, query, context in start_laws(task, kernels, first, exact):
-        w = weight * weights
-        pairs = chain_moments(kernels, query, values, task.length, 2)[pair_place] * w
+        pairs = chain_moments(kernels, query, values, task.length, 2)[pair_place] * (weight * weights)
         quads = chain_moments(kernels, context, values, task.length, 4)
         mu = quads[in_quad]
-        query_is_x = columns < J
-        T4 = product(pairs[query_is_x], quads.T)
-        for p, (j, k) in enumerate(zip(rows[query_is_x], columns[query_is_x], strict=True)):
-            block = T4[p][quad_place] / n
-            if n != 1:
-                block = block + (1 - 1 / n) * product(mu * pairs[query_is_x][p], mu.T)
-            total.H[j, :, k, :] += block
-            if k > j:
-                total.H[k, :, j, :] += block
-        total.h += product(pairs[(columns == J) & (rows < J)], mu.T)
+        seen, with_label = columns < task.blocks, (columns == task.blocks) & (rows < task.blocks)
+        total.fourth += product(pairs[seen], quads.T)
+        total.h += product(pairs[with_label], mu.T)
         total.y2 = total.y2 + pairs[-1].sum()
+        if task.context > 1:
+            _add_squares(total.square, pairs[seen], mu, product)
+
+
+def _add_squares(square: Array, weights: Array, mu: Array, product: Callable[[Array, Array], Array]) -> None:
+    """Add ``sum_K weights_pK mu_K mu_K^T`` to every ``square[p]``, a few pairs to a matrix product."""
+    m, nodes = mu.shape
+    group = max(1, _GROUP_NUMBERS // (m * nodes))
+    for first in range(0, len(weights), group):
+        scaled = weights[first : first + group, None, :] * mu
+        square[first : first + group] += product(scaled.reshape(-1, nodes), mu.T).reshape(-1, m, m)
 
 
 def _exact_product(a: Array, b: Array) -> Array:

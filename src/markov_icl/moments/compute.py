@@ -8,7 +8,7 @@ from math import floor
 import flint
 
 from markov_icl.features import vech_size
-from markov_icl.moments.assembly import Assembly, accumulate
+from markov_icl.moments.assembly import accumulate
 from markov_icl.moments.quadrature import kernel_rule, nodes_per_variable
 from markov_icl.moments.regression import rational_regression_moments, regression_moments
 from markov_icl.moments.sampled import sampled_moments
@@ -19,9 +19,9 @@ from markov_icl.tasks.prompts import MarkovTask, RegressionTask, StationaryStart
 __all__ = [
     "DEFAULT_MEMORY_GB",
     "NODE_BUDGET",
+    "compute_moments",
     "grid_size",
     "is_polynomial",
-    "moments",
     "rational_moments",
     "unknowns",
 ]
@@ -55,7 +55,7 @@ def _variables(task: MarkovTask) -> int:
     return task.rows * (task.states - 1)
 
 
-def moments(
+def compute_moments(
     task: Task,
     memory: float = DEFAULT_MEMORY_GB,
     node_budget: int = NODE_BUDGET,
@@ -97,22 +97,11 @@ def moments(
 
 def _on_grid(task: MarkovTask, nodes: int, error: str, progress: Callable[[float], None] | None) -> Moments:
     rule = kernel_rule(task.prior, nodes)
-    total = accumulate(task, rule, progress=progress)
-    N = unknowns(task)
-    H = total.H.reshape(N, N)
-    return Moments(
-        (H + H.T) / 2,
-        total.h.reshape(N),
-        float(total.y2),
-        task.blocks,
-        task.dimension,
-        "quadrature",
-        rule.size,
-        error,
-    )
+    H, h, y2 = accumulate(task, rule, progress=progress).dense(task)
+    return Moments(H, h, float(y2), task.blocks, task.dimension, "quadrature", rule.size, error)
 
 
-def _require_memory(task: Task, memory: float, copies: int = 3) -> None:
+def _require_memory(task: Task, memory: float, copies: int = 4) -> None:
     N = unknowns(task)
     needed = copies * 8 * N**2 / 1e9
     if needed > memory:
@@ -140,15 +129,12 @@ def rational_moments(task: Task) -> RationalMoments:
         )
     if isinstance(task, RegressionTask):
         return rational_regression_moments(task)
-    total = accumulate(task, kernel_rule(task.prior, nodes_per_variable(task, exact=True), True), exact=True)
-    return _to_flint(total, N, task, nodes)
-
-
-def _to_flint(total: Assembly, N: int, task: MarkovTask, nodes: int) -> RationalMoments:
+    rule = kernel_rule(task.prior, nodes_per_variable(task, exact=True), exact=True)
+    H, h, y2 = accumulate(task, rule, exact=True).dense(task)
     return RationalMoments(
-        flint.fmpq_mat(total.H.reshape(N, N).tolist()),
-        flint.fmpq_mat(total.h.reshape(N, 1).tolist()),
-        total.y2,
+        flint.fmpq_mat(H.tolist()),
+        flint.fmpq_mat([[v] for v in h]),
+        y2,
         task.blocks,
         task.dimension,
         "quadrature",

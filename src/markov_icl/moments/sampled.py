@@ -82,8 +82,7 @@ def sampled_moments(
     for r, child in enumerate(np.random.SeedSequence(seed).spawn(replicates)):
         engine = Sobol(alpha.shape[0] * (alpha.shape[1] - 1), rng=np.random.default_rng(child))
         rule = SobolRule(alpha, np.clip(engine.random(points), 1e-300, 1 - 2**-53))
-        total = accumulate(task, rule)
-        H[r], h[r], y2[r] = total.H.reshape(size, size), total.h.reshape(size), float(total.y2)
+        H[r], h[r], y2[r] = accumulate(task, rule).dense(task)
         if progress is not None:
             progress((r + 1) / replicates)
     return Moments(
