@@ -15,7 +15,7 @@ import numpy as np
 import scipy.linalg as sla
 from numpy.typing import NDArray
 
-from markov_icl.features import phi, split_blocks, vech_size
+from markov_icl.features import phi, vech_size
 from markov_icl.moments.system import Moments
 
 __all__ = ["Dense", "Normal", "Projection", "Quadratic", "Separable", "forms", "frame", "project"]
@@ -77,10 +77,25 @@ def _range_root(F: Array) -> Array:
 class Quadratic(Protocol):
     """What the search needs of ``y2 - 2 h^T X + X^T H X``."""
 
-    h: Array
-    y2: float
-    blocks: int
-    dimension: int
+    @property
+    def h(self) -> Array:
+        """The linear term, ``[N]``."""
+        ...
+
+    @property
+    def y2(self) -> float:
+        """The constant."""
+        ...
+
+    @property
+    def blocks(self) -> int:
+        """``J``."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """``D``."""
+        ...
 
     def apply(self, points: Array) -> Array:
         """Return ``H X`` for ``X`` of shape ``[N]`` or ``[N, k]``."""
@@ -91,7 +106,15 @@ class Quadratic(Protocol):
         ...
 
     def metric(self) -> Array:
-        """Return the average of ``H`` over the blocks, ``[m, m]``."""
+        """Return the average of the diagonal blocks of ``H``, ``[m, m]``."""
+        ...
+
+    def minimizer(self) -> Array:
+        """Return the unrestricted minimum-norm minimizer, ``[N]``."""
+        ...
+
+    def loss(self, X: Array) -> float:
+        """Return the quadratic's value at ``X`` ``[N]``."""
         ...
 
 
@@ -125,7 +148,16 @@ class Dense:
     def metric(self) -> Array:
         """Return the sum of the diagonal blocks of ``H`` over ``J``."""
         m = vech_size(self.dimension)
-        return np.einsum("jajb->ab", self.H.reshape(self.blocks, m, self.blocks, m)) / self.blocks
+        blocks = self.H.reshape(self.blocks, m, self.blocks, m)
+        return np.asarray(np.einsum("jajb->ab", blocks) / self.blocks)
+
+    def minimizer(self) -> Array:
+        """Return ``H^+ h``."""
+        return self.normal(np.eye(vech_size(self.dimension))).solve(self.h)
+
+    def loss(self, X: Array) -> float:
+        """Return ``y2 - 2 h^T X + X^T H X``."""
+        return float(self.y2 + X @ (self.apply(X) - 2 * self.h))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +201,14 @@ class Separable:
     def metric(self) -> Array:
         """Return ``diag(weights)``."""
         return np.diag(self.weights)
+
+    def minimizer(self) -> Array:
+        """Return the target."""
+        return self.target
+
+    def loss(self, X: Array) -> float:
+        """Return the squared distance from ``X`` to the target, without cancellation."""
+        return float((X - self.target) @ self.apply(X - self.target))
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +275,7 @@ def project(quadratic: Quadratic, E: Array, V: Array, heads: int) -> Projection:
     s, t = np.triu_indices(r, m=D)
     K = products[:, s, t]
     normal = quadratic.normal(K)
-    h_U = (split_blocks(quadratic.h, J) @ K).reshape(-1)
+    h_U = (quadratic.h.reshape(J, -1) @ K).reshape(-1)
     c = normal.solve(h_U)
     coefficients = c.reshape(J, -1)
     X = (coefficients @ K.T).reshape(-1)
@@ -269,13 +309,13 @@ def _derivatives(
     """Return the reduced gradient and Hessian; ``inner`` is ``A`` in the frame, ``[r, D, J]``."""
     r, D, J = inner.shape
     free = (D - r) * r
-    moved = np.einsum("mqt,stj->jmqs", products[:, r:], inner, optimize=True).reshape(-1, free)
+    moved = np.einsum("mqt,stj->jmqs", products[:, r:], inner, optimize=True).reshape(residual.size, free)
     gradient = moved.T @ residual
     pushed = quadratic.apply(moved)
-    bent = np.einsum("jm,mqt->jqt", split_blocks(residual, J), products[:, r:], optimize=True)
+    bent = np.einsum("jm,mqt->jqt", residual.reshape(J, -1), products[:, r:], optimize=True)
     s, t = pairs
-    cross = 2 * np.matmul(K.T, pushed.reshape(J, -1, free)).reshape(J, s.size, D - r, r)
+    cross = 2 * np.matmul(K.T, pushed.reshape(J, K.shape[0], free)).reshape(J, s.size, D - r, r)
     cross[:, np.arange(s.size), :, s] += bent[:, :, t].transpose(2, 0, 1)
-    cross = cross.reshape(-1, free)
+    cross = cross.reshape(J * s.size, free)
     hessian = 2 * moved.T @ pushed - cross.T @ normal.solve(cross) / 2
     return gradient, (hessian + hessian.T) / 2

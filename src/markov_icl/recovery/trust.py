@@ -19,6 +19,7 @@ GRADIENT = 1e-12
 CURVATURE = 1e-8
 """A curvature is zero when it is at most this times the largest one."""
 _FIRST_RADIUS, _LARGEST_RADIUS = 0.5, 2.0
+_QUIET_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def signature(point: Projection) -> Signature:
     ``J (r (r+1)/2 + r (D-r))`` for ``A``; with one head only the scaling ``(c b, A/c)`` is left out.
     Source: Haynsworth's inertia additivity.
     """
-    values = np.linalg.eigvalsh(point.hessian) if point.gradient.size else np.zeros(0)
+    values = np.asarray(np.linalg.eigvalsh(point.hessian)) if point.gradient.size else np.zeros(0)
     threshold = _flat_curvature(values, point)
     negative, positive = int((values < -threshold).sum()), int((values > threshold).sum())
     zero = values.size - negative - positive
@@ -102,6 +103,13 @@ def trust_step(values: Array, vectors: Array, gradient: Array, radius: float) ->
     return np.asarray(vectors @ (-g / (values + high)))
 
 
+def _short_step(values: Array, vectors: Array, gradient: Array, radius: float) -> Array:
+    """Return Newton's step with the curvatures' signs dropped, no longer than ``radius``."""
+    sizes = np.abs(values)
+    step = vectors @ (-(vectors.T @ gradient) / np.maximum(sizes, max(1e-12 * sizes.max(), 1e-300)))
+    return np.asarray(step * min(1.0, radius / max(float(np.linalg.norm(step)), 1e-300)))
+
+
 def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 300) -> End:
     """Go from a start to a stationary point, leaving saddles along their negative curvature.
 
@@ -116,7 +124,7 @@ def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 3
     """
     r = subspace.shape[1]
     point = project(quadratic, E, frame(subspace), r)
-    radius, steps, converged = _FIRST_RADIUS, 1, False
+    radius, steps, quiet, converged = _FIRST_RADIUS, 1, 0, False
     while True:
         size = float(np.linalg.norm(point.gradient))
         converged = size <= GRADIENT * abs(point.explained)
@@ -131,9 +139,14 @@ def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 3
         steps += 1
         if predicted <= 1e-13 * abs(point.explained):
             # Below the rounding of the loss only the gradient can tell progress.
-            if np.linalg.norm(trial.gradient) >= size:
+            trial = _moved(quadratic, E, point, _short_step(values, vectors, point.gradient, radius))
+            steps, quiet = steps + 1, quiet + 1
+            if np.linalg.norm(trial.gradient) < size:
+                point = trial
+            elif radius < 1e-9 or quiet > _QUIET_STEPS:
                 break
-            point = trial
+            else:
+                radius /= 4
             continue
         ratio = (point.loss - trial.loss) / predicted
         if ratio < 0.25:
