@@ -57,11 +57,10 @@ class Normal:
 
     def solve(self, right: Array) -> Array:
         """Return ``H_U^+ right`` for ``right`` of shape ``[size]`` or ``[size, k]``."""
-        columns = right.reshape(len(self.factors), -1, *right.shape[1:])
+        columns = right.reshape(len(self.factors), self.size // len(self.factors), *right.shape[1:])
         if self.regular:
             parts = [
-                sla.cho_solve((L, True), c, check_finite=False)
-                for L, c in zip(self.factors, columns, strict=True)
+                sla.cho_solve((L, True), c, check_finite=False) for L, c in zip(self.factors, columns, strict=True)
             ]
         else:
             parts = [R @ (R.T @ c) for R, c in zip(self.factors, columns, strict=True)]
