@@ -27,11 +27,13 @@ Progress = Callable[[int, int, float], None]
 
 _SAME = 1e-6
 """Two minima are one when their points differ by at most this, relative to the larger norm."""
+_SAME_LOSS = 1e-10
+"""Two minima with flat directions are one when their losses differ by at most this times ``h^T X``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """One local minimum.
+    """One local minimum, or a sample of a continuum of them where ``signature.zero`` is positive.
 
     Attributes:
         loss: in squared states (of :func:`~markov_icl.recovery.nearest.nearest`: the squared distance).
@@ -164,7 +166,7 @@ def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
     for index in sorted(range(len(ends)), key=lambda i: ends[i].point.loss):
         if ends[index].status != "minimum":
             continue
-        home = next((g for g in groups if _same(ends[g[0]].point.X, ends[index].point.X)), None)
+        home = next((g for g in groups if _same(ends[g[0]], ends[index])), None)
         if home is None:
             groups.append([index])
         else:
@@ -190,8 +192,13 @@ def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
     )
 
 
-def _same(X: Array, Y: Array) -> bool:
-    return bool(np.linalg.norm(X - Y) <= _SAME * max(np.linalg.norm(X), np.linalg.norm(Y)))
+def _same(one: End, other: End) -> bool:
+    """Return whether two ends are one point, or two of a continuum: flat, at the same loss."""
+    X, Y = one.point.X, other.point.X
+    if np.linalg.norm(X - Y) <= _SAME * max(np.linalg.norm(X), np.linalg.norm(Y)):
+        return True
+    flat = one.signature.zero > 0 and one.signature == other.signature
+    return flat and abs(one.point.loss - other.point.loss) <= _SAME_LOSS * abs(one.point.explained)
 
 
 def _minimum(quadratic: Quadratic, ends: list[End], informed: int) -> Minimum:

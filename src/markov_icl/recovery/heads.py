@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from markov_icl.features import to_symmetric
 from markov_icl.moments.system import Moments, rational
+from markov_icl.recovery.common_zero import common_zero_exists
 from markov_icl.recovery.factor import recover
 from markov_icl.recovery.fit import Fit, search
 from markov_icl.recovery.inertia import indefinite_combination
@@ -233,6 +234,8 @@ def _exact_upper(X: NDArray[np.object_], blocks: int, fits: list[Fit]) -> HeadsB
     for fit in fits[: bound.heads - 1]:
         if any(_vanishes(M, N) for N in _rational_complements(fit.b)):
             return HeadsBound(fit.heads, "exact", "all blocks vanish on a rational subspace")
+    if bound.heads == D and len(fits) >= D - 1 and common_zero_exists(M, frame(fits[D - 2].b.T)[:, -1]):
+        return HeadsBound(D - 1, "exact", "all blocks share a real zero (contraction, in fractions)")
     return bound
 
 

@@ -103,10 +103,11 @@ def trust_step(values: Array, vectors: Array, gradient: Array, radius: float) ->
     return np.asarray(vectors @ (-g / (values + high)))
 
 
-def _short_step(values: Array, vectors: Array, gradient: Array, radius: float) -> Array:
-    """Return Newton's step with the curvatures' signs dropped, no longer than ``radius``."""
+def _short_step(values: Array, vectors: Array, gradient: Array, radius: float, flat: float) -> Array:
+    """Return Newton's step with the curvatures' signs dropped and directions up to ``flat`` left out."""
     sizes = np.abs(values)
-    step = vectors @ (-(vectors.T @ gradient) / np.maximum(sizes, max(1e-12 * sizes.max(), 1e-300)))
+    inverse = np.where(sizes > flat, 1.0 / np.maximum(sizes, max(1e-12 * sizes.max(), 1e-300)), 0.0)
+    step = -vectors @ (inverse * (vectors.T @ gradient))
     return np.asarray(step * min(1.0, radius / max(float(np.linalg.norm(step)), 1e-300)))
 
 
@@ -139,13 +140,14 @@ def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 3
         steps += 1
         if predicted <= 1e-13 * abs(point.explained):
             # Below the rounding of the loss only the gradient can tell progress.
-            trial = _moved(quadratic, E, point, _short_step(values, vectors, point.gradient, radius))
+            flat = _flat_curvature(values, point) if quiet % 2 == 0 else 0.0
+            trial = _moved(quadratic, E, point, _short_step(values, vectors, point.gradient, radius, flat))
             steps, quiet = steps + 1, quiet + 1
             if np.linalg.norm(trial.gradient) < size:
                 point = trial
             elif radius < 1e-9 or quiet > _QUIET_STEPS:
                 break
-            else:
+            elif flat == 0:
                 radius /= 4
             continue
         ratio = (point.loss - trial.loss) / predicted
