@@ -87,7 +87,7 @@ def trust_step(values: Array, vectors: Array, gradient: Array, radius: float) ->
             return np.asarray(vectors @ newton)
     movable = values + low > 1e-14 * max(float(np.abs(values).max()), 1e-300)
     s = np.where(movable, -g / np.where(movable, values + low, 1.0), 0.0)
-    if values[0] <= 0 and np.linalg.norm(g[~movable]) <= 1e-10 * np.linalg.norm(s) * max(low, 1e-300):
+    if values[0] <= 0 and np.linalg.norm(g[~movable]) <= 1e-10 * radius * low:
         missing = radius**2 - float(s @ s)
         if missing >= 0:
             s[0] += np.copysign(np.sqrt(missing), -g[0])
