@@ -13,7 +13,8 @@ from markov_icl.features import phi, vech_size
 from markov_icl.moments.compute import moments
 from markov_icl.moments.system import Moments
 from markov_icl.recovery.fit import Fit, best, realize
-from markov_icl.recovery.projection import Dense, forms, frame, project
+from markov_icl.recovery.projection import forms, frame, project
+from markov_icl.recovery.quadratic import Dense
 from markov_icl.recovery.trust import Signature, descend, trust_step
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, independent_start
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from markov_icl.features import phi
 from markov_icl.moments.system import Moments
-from markov_icl.recovery.projection import Dense, Projection, Quadratic, forms
+from markov_icl.recovery.projection import Projection, forms
+from markov_icl.recovery.quadratic import Dense, Quadratic
 from markov_icl.recovery.starts import balance, informed_starts, random_starts
 from markov_icl.recovery.trust import End, Signature, descend
 

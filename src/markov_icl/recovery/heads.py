@@ -23,7 +23,8 @@ from markov_icl.recovery.common_zero import common_zero_exists
 from markov_icl.recovery.factor import recover
 from markov_icl.recovery.fit import Fit, search
 from markov_icl.recovery.inertia import indefinite_combination
-from markov_icl.recovery.projection import Dense, frame
+from markov_icl.recovery.projection import frame
+from markov_icl.recovery.quadratic import Dense
 
 __all__ = ["HeadsBound", "HeadsCurve", "Split", "fewest_heads", "heads", "split_heads"]
 
@@ -108,7 +109,7 @@ def split_heads(X: NDArray[np.generic], blocks: int | None = None) -> Split:
 def heads(
     moments: Moments,
     max_heads: int | None = None,
-    starts: int = 32,
+    starts: int = 16,
     seed: int | np.random.Generator = 0,
     minimizer: NDArray[np.object_] | None = None,
     tolerance: float = 1e-10,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from markov_icl.features import from_symmetric, to_symmetric, vech
 from markov_icl.recovery.fit import Fit, Minimum, Progress, realize, search
-from markov_icl.recovery.projection import Separable
+from markov_icl.recovery.quadratic import Separable
 
 __all__ = ["Norm", "nearest", "squared_distance"]
 

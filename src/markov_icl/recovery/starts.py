@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markov_icl.features import to_symmetric
-from markov_icl.recovery.projection import Quadratic
+from markov_icl.recovery.quadratic import Quadratic
 
 __all__ = ["balance", "informed_starts", "random_starts"]
 

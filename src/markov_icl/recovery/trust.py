@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from markov_icl.recovery.projection import Projection, Quadratic, frame, project
+from markov_icl.recovery.projection import Projection, frame, project
+from markov_icl.recovery.quadratic import Quadratic
 
 __all__ = ["End", "Signature", "descend", "signature", "trust_step"]
 
