@@ -221,6 +221,15 @@ def test_singular_moments() -> None:
     assert not zero.X.any()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_interpolation_is_one_continuum_of_minima(seed: int) -> None:
+    """With few rows the loss is as low as any ``X`` gets everywhere: flat, and no saddle in its rounding."""
+    fit = best(random_moments(2, 4, 3, seed), starts=12)
+    assert fit.loss == pytest.approx(0.3, abs=1e-12)
+    assert (fit.saddles, fit.unconverged, len(fit.minima)) == (0, 0, 1)
+    assert fit.minima[0].signature.zero > 0
+
+
 def test_more_blocks_than_the_plain_task() -> None:
     fit = best(random_moments(5, 3, None, 0), starts=16)
     assert fit.A.shape == (1, 3, 5)

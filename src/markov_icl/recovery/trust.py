@@ -18,7 +18,9 @@ Array = NDArray[np.float64]
 GRADIENT = 1e-12
 """A gradient is zero when its norm is at most this times what the fit explains (see :func:`descend`)."""
 CURVATURE = 1e-8
-"""A curvature is zero when it is at most this times the largest one."""
+"""A curvature is zero when it is at most this times the largest one, ..."""
+ROUNDING = 1e-11
+"""... or this times what the fit explains, which covers its rounding where every curvature vanishes."""
 _FIRST_RADIUS, _LARGEST_RADIUS = 0.5, 2.0
 _QUIET_STEPS = 60
 
@@ -66,7 +68,7 @@ def signature(point: Projection) -> Signature:
 
 
 def _flat_curvature(values: Array, point: Projection) -> float:
-    return CURVATURE * max(float(np.abs(values).max(initial=0.0)), GRADIENT * abs(point.explained))
+    return max(CURVATURE * float(np.abs(values).max(initial=0.0)), ROUNDING * abs(point.explained))
 
 
 def trust_step(values: Array, vectors: Array, gradient: Array, radius: float) -> Array:
