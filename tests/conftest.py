@@ -7,7 +7,17 @@ and malformed input must meet the validation, not the type checker.
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-CHECKED = ["features", "moments", "landscape", "recovery", "models", "experiments", "tasks.sampling", "tasks.data"]
+CHECKED = [
+    "threads",
+    "features",
+    "moments",
+    "landscape",
+    "recovery",
+    "models",
+    "experiments",
+    "tasks.sampling",
+    "tasks.data",
+]
 
 install_import_hook([f"markov_icl.{name}" for name in CHECKED], "beartype.beartype")
 settings.register_profile("markov-icl", deadline=None, derandomize=True)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from markov_icl.features import phi, vech_size
-from markov_icl.moments.compute import moments
+from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.system import Moments
 from markov_icl.recovery.fit import Fit, best, realize
 from markov_icl.recovery.projection import forms, frame, project
@@ -21,7 +21,7 @@ from markov_icl.tasks.prompts import MarkovTask, RegressionTask, independent_sta
 
 def binary(d: int, n: int, p: str = "1/2", **options: object) -> Moments:
     start = independent_start([1 - Fraction(p), Fraction(p)], 2, 1)
-    return moments(MarkovTask(length=d + 1, context=n, initial=start, **options))
+    return compute_moments(MarkovTask(length=d + 1, context=n, initial=start, **options))
 
 
 def random_moments(J: int, D: int, rank: int | None, seed: int) -> Moments:
@@ -206,7 +206,7 @@ def test_regression_reaches_its_closed_form(d: int, n: int) -> None:
     assert fit.b[0] == pytest.approx(np.eye(d + 1)[d], abs=1e-7)
     assert fit.A[0] == pytest.approx(np.eye(d + 1, d) * n / (n + d + 1), abs=1e-7)
     if d <= 2:
-        task = moments(RegressionTask(dim=d, context=n))
+        task = compute_moments(RegressionTask(dim=d, context=n))
         assert np.allclose(task.H, regression(d, n).H, atol=1e-12)
 
 

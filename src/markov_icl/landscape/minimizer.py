@@ -26,6 +26,7 @@ from markov_icl.moments.compute import (
 from markov_icl.moments.system import Moments, RationalMoments, fraction_array
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import IndependentStart, RegressionTask, Task
+from markov_icl.threads import blas_threads
 
 __all__ = ["METHODS", "ClosedForm", "minimizer", "solve_dense", "solve_rational"]
 
@@ -111,7 +112,8 @@ def minimizer(
     if method == "auto":
         method = "rational" if _fractions_are_instant(task) else "dense"
     if method == "dense":
-        return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
+        with blas_threads(unknowns(task)):
+            return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
     formula = symbolic_minimizer(task) if method == "symbolic" else None
     form = solve_rational(rational_moments(task))
     return ClosedForm(**{**form.__dict__, "method": method, "formula": formula})

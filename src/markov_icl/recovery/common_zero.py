@@ -7,6 +7,7 @@ it cannot be written down, but its existence can be proved from an approximation
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import scipy.linalg as sla
@@ -51,14 +52,14 @@ def common_zero_exists(M: Exact, guess: Array) -> bool:
     return bool(np.any(np.delete(v, free))) and _contracts(M, _fractions(v), free, C)
 
 
-def _movable(blocks: Array, v: Array) -> NDArray[np.intp]:
+def _movable(blocks: Array, v: Array) -> NDArray[np.integer[Any]]:
     """Choose ``J`` coordinates in which the derivative is best conditioned, not the largest of ``v``."""
     derivative = 2 * (blocks @ v)
     derivative[:, int(np.abs(v).argmax())] = 0.0
     return np.asarray(sla.qr(derivative, pivoting=True, mode="r")[1][: blocks.shape[0]])
 
 
-def _contracts(M: Exact, v: Exact, free: NDArray[np.intp], C: Exact) -> bool:
+def _contracts(M: Exact, v: Exact, free: NDArray[np.integer[Any]], C: Exact) -> bool:
     """Check the two inequalities for ``rho = 2 eta``, in fractions; the fixed entries keep ``v`` nonzero."""
     half = np.array([block @ v for block in M], dtype=object)
     eta = max(abs(entry) for entry in C @ (half @ v))

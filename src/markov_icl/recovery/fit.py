@@ -19,6 +19,7 @@ from markov_icl.recovery.projection import Projection, forms
 from markov_icl.recovery.quadratic import Dense, Quadratic
 from markov_icl.recovery.starts import balance, informed_starts, random_starts
 from markov_icl.recovery.trust import End, Signature, descend
+from markov_icl.threads import blas_threads
 
 __all__ = ["Fit", "Minimum", "Progress", "best", "realize", "search"]
 
@@ -140,12 +141,13 @@ def search(
     if not queue:
         raise ValueError("expected starts >= 1, informed starts or initial points; got none of them")
     ends, least = [], np.inf
-    for done, start in enumerate(queue, 1):
-        ends.append(descend(quadratic, E, start))
-        least = min(least, ends[-1].point.loss)
-        if progress is not None:
-            progress(done, len(queue), least)
-    return _collect(quadratic, ends, len(guesses))
+    with blas_threads(quadratic.h.size):
+        for done, start in enumerate(queue, 1):
+            ends.append(descend(quadratic, E, start))
+            least = min(least, ends[-1].point.loss)
+            if progress is not None:
+                progress(done, len(queue), least)
+        return _collect(quadratic, ends, len(guesses))
 
 
 def _validate(quadratic: Quadratic, heads: int, starts: int, initial: Sequence[NDArray[np.float64]]) -> None:

@@ -7,7 +7,7 @@ of :mod:`markov_icl.recovery.fit` with a diagonal ``H``.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,14 @@ from markov_icl.features import from_symmetric, to_symmetric, vech
 from markov_icl.recovery.fit import Fit, Minimum, Progress, realize, search
 from markov_icl.recovery.quadratic import Separable
 
-__all__ = ["Norm", "nearest", "squared_distance"]
+__all__ = ["nearest", "squared_distance"]
 
 Array = NDArray[np.float64]
-Norm = Literal["frobenius", "euclidean"]
 
 
 def nearest(
     X: NDArray[np.float64],
-    norm: Norm = "frobenius",
+    norm: str = "frobenius",
     blocks: int | None = None,
     heads: int = 1,
     starts: int = 64,
@@ -86,7 +85,7 @@ def _embed(found: Found, used: NDArray[np.intp], dimension: int) -> Found:
     return replace(found, b=b, A=A, X=realize(b, A))
 
 
-def _weights(norm: Norm, dimension: int) -> Array:
+def _weights(norm: str, dimension: int) -> Array:
     ones = np.ones((dimension, dimension))
     if norm == "frobenius":
         return np.asarray(vech((ones + np.eye(dimension)) / 2), dtype=float)

@@ -6,7 +6,7 @@ Both answer the same few questions, so one search serves the best loss and the n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.linalg as sla
@@ -70,6 +70,7 @@ def _range_root(F: Array) -> Array:
     return np.asarray(vectors[:, keep] / np.sqrt(values[keep]))
 
 
+@runtime_checkable
 class Quadratic(Protocol):
     """What the search needs of ``y2 - 2 h^T X + X^T H X``."""
 
