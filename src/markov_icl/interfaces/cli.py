@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Source, with_task
+from markov_icl.interfaces import best_commands
+from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
 
@@ -22,11 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Plot = Annotated[Path | None, typer.Option("--plot", help="Write a picture: .png, .svg or .pdf.")]
 Method = Annotated[str, typer.Option("--method", help="auto | dense | rational | symbolic.")]
-Memory = Annotated[float, typer.Option("--memory", help="Refuse a dense system above this many GB.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -71,8 +68,7 @@ def optimum(
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.factor import recover
 
-    if plot is not None:
-        output.check_target(plot)
+    output.check_target(plot)
     with output.progress_bar("moments") as progress:
         form = minimizer(source.task, method, memory=memory, seed=seed, progress=progress)
     recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
@@ -266,10 +262,8 @@ def sample(
     from markov_icl.interfaces import output
     from markov_icl.tasks.sampling import sample_prompts
 
-    if plot is not None:
-        output.check_target(plot)
-    if out is not None:
-        output.check_target(out, (".npz",))
+    output.check_target(plot)
+    output.check_target(out, (".npz",))
     size = prompts * (source.task.context + 1) * source.task.dimension
     if size > 200_000_000:
         raise ValueError(f"expected at most 200 million numbers; got {size:,} (draw fewer prompts)")
@@ -324,8 +318,7 @@ def slices(
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.landscape.slices import coordinate_slices
 
-    if plot is not None:
-        output.check_target(plot)
+    output.check_target(plot)
     chosen = None if coordinates is None else [_whole(part) - 1 for part in coordinates.split(",")]
     with output.progress_bar("moments") as progress:
         form = minimizer(source.task, memory=memory, progress=progress)
@@ -372,8 +365,7 @@ def map_command(
         raise ValueError(f"expected only --prior beside map, which scans p and n; got --{(extra or ['sequences'])[0]}")
     if (source.task.states, source.task.order, source.task.length) != (2, 1, 2):
         raise ValueError("expected 2 states, order 1 and length 2 for the map; got another task")
-    if plot is not None:
-        output.check_target(plot)
+    output.check_target(plot)
     grid = [Fraction(i, 50) for i in range(1, 50)] if p is None else [part.strip() for part in p.split(",")]
     sizes = list(range(1, 41)) if contexts is None else [_whole(part) for part in contexts.split(",")]
     with output.progress_bar("points") as progress:
@@ -407,6 +399,9 @@ def map_command(
         rows.append((n, f"{len(reached)} of {len(result.p)}", span, "not real" if b2 != b2 else f"{b2:.6g}"))
     header = ("n", "reached", "p", f"b2 of Theorem 3.3 at p = {middle}")
     output.print_table("Start probabilities whose optimum real parameters reach", header, rows)
+
+
+best_commands.register(app)
 
 
 @app.command()

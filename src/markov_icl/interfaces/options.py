@@ -13,7 +13,12 @@ import typer
 
 from markov_icl.tasks.spec import TaskSpec, read_document
 
-__all__ = ["Source", "with_task"]
+__all__ = ["Json", "Memory", "Plot", "Seed", "Source", "with_task"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Write a picture: .png, .svg or .pdf.")]
+Memory = Annotated[float, typer.Option("--memory", help="Refuse a dense system above this many GB.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 
 _HELP = {
     "states": ("Number of states.", int),

@@ -18,7 +18,16 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["atomic", "check_target", "print_json", "print_table", "progress_bar", "save_figure", "to_json"]
+__all__ = [
+    "atomic",
+    "check_target",
+    "print_json",
+    "print_table",
+    "progress_bar",
+    "save_figure",
+    "status_line",
+    "to_json",
+]
 
 _PICTURES = (".png", ".svg", ".pdf")
 _QUIET_SECONDS = 1.0
@@ -96,17 +105,38 @@ def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
             bar.stop()
 
 
-def check_target(path: Path, suffixes: tuple[str, ...] = _PICTURES) -> Path:
-    """Refuse a file that could not be written, before any work is done.
+@contextmanager
+def status_line(label: str) -> Iterator[Callable[[str], None]]:
+    """Yield a callback for one line of text that replaces itself, on a terminal after one second."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    started = time.monotonic()
+    status = console.status(label)
+
+    def update(text: str) -> None:
+        if console.is_terminal and time.monotonic() - started > _QUIET_SECONDS:
+            status.start()
+            status.update(f"{label}: {text}")
+
+    try:
+        yield update
+    finally:
+        status.stop()
+
+
+def check_target(path: Path | None, suffixes: tuple[str, ...] = _PICTURES) -> None:
+    """Refuse a file that could not be written, before any work is done; None is no file.
 
     Raises:
         ValueError: for an unknown ending or a folder that is missing or not writable.
     """
+    if path is None:
+        return
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"expected a file ending in {', '.join(suffixes)}; got {path.name!r}")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
         raise ValueError(f"expected a writable folder for {path.name!r}; got {str(path.parent)!r}")
-    return path
 
 
 @contextmanager

@@ -10,13 +10,25 @@ from markov_icl.experiments.realizability import RealizabilityMap
 from markov_icl.features import split_blocks, vech_indices
 from markov_icl.landscape.minimizer import ClosedForm
 from markov_icl.landscape.slices import Slices
+from markov_icl.recovery.certificate import Certificate
+from markov_icl.recovery.fit import Fit
+from markov_icl.recovery.heads import HeadsCurve
 from markov_icl.tasks.sampling import Prompts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_blocks", "plot_map", "plot_prompts", "plot_slices"]
+__all__ = [
+    "plot_blocks",
+    "plot_certificate",
+    "plot_heads",
+    "plot_map",
+    "plot_minima",
+    "plot_nearest",
+    "plot_prompts",
+    "plot_slices",
+]
 
 _INK = "#1f3b57"
 _MARK = "#c4501b"
@@ -132,4 +144,74 @@ def plot_prompts(prompts: Prompts) -> Figure:
         axis.set_xlabel("chain (query last)", fontsize=8)
         axis.tick_params(labelsize=7)
     axes.flat[0].set_ylabel("entry", fontsize=8)
+    return figure
+
+
+def plot_minima(fit: Fit, floor: float) -> Figure:
+    """Draw each local minimum's loss against the share of random starts that ended there."""
+    figure, axes = _figure(1, 1, 6.0, 3.6)
+    axis = axes[0, 0]
+    losses = [one.loss for one in fit.minima]
+    starts = [one.random_starts for one in fit.minima]
+    axis.vlines(losses, 0, starts, color=_INK, lw=2)
+    axis.plot(losses, starts, "o", color=_INK, ms=6, label="local minimum")
+    axis.plot([fit.loss], [0], "^", color=_MARK, ms=9, clip_on=False, label=f"best found, {fit.loss:.8g}")
+    axis.axvline(floor, color="0.5", ls="--", lw=1, label=f"enlarged optimum, {floor:.8g}")
+    axis.set_xlabel("loss")
+    axis.set_ylabel("random starts")
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_nearest(form: ClosedForm, X: np.ndarray) -> Figure:
+    """Draw every block of ``X*`` above the nearest realizable one, one scale for all."""
+    top_row, bottom_row = (split_blocks(v, form.moments.blocks) for v in (form.X, X))
+    J, D = len(top_row), form.moments.dimension
+    figure, axes = _figure(2, J, 2.2, 2.3)
+    top = float(np.abs(form.X).max()) or 1.0
+    rows, cols = vech_indices(D)
+    for r, (name, blocks) in enumerate((("X*", top_row), ("nearest", bottom_row))):
+        for j in range(J):
+            square = np.full((D, D), np.nan)
+            square[rows, cols] = blocks[j]
+            image = axes[r, j].imshow(square, cmap="RdBu_r", vmin=-top, vmax=top)
+            axes[r, j].set_title(f"{name}, block {j + 1}", fontsize=9)
+            axes[r, j].set_xticks([])
+            axes[r, j].set_yticks([])
+    figure.colorbar(image, ax=axes.ravel().tolist(), shrink=0.8, label="coefficient")
+    return figure
+
+
+def plot_heads(curve: HeadsCurve) -> Figure:
+    """Draw the gap to the enlarged optimum against the number of heads; no gap is drawn on the floor."""
+    figure, axes = _figure(1, 1, 5.4, 3.6)
+    axis = axes[0, 0]
+    gaps = np.asarray(curve.gaps)
+    r = np.arange(1, len(gaps) + 1)
+    lowest = min((g for g in gaps if g > curve.tolerance), default=1e-6) / 10
+    axis.semilogy(r, np.maximum(gaps, lowest), "o-", color=_INK)
+    for k, gap in zip(r, gaps, strict=True):
+        if gap <= curve.tolerance:
+            axis.annotate("no gap", (k, lowest), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
+    axis.set_xticks(r)
+    axis.set_xlabel("heads")
+    axis.set_ylabel("best loss found, minus enlarged optimum")
+    return figure
+
+
+def plot_certificate(certificate: Certificate, trace: list[tuple[float, float, float]], floor: float) -> Figure:
+    """Draw the lower bound and the incumbent against time, and the certified interval."""
+    figure, axes = _figure(1, 1, 6.0, 3.6)
+    axis = axes[0, 0]
+    if trace:
+        seconds, lower, upper = np.array(trace).T
+        axis.plot(seconds, upper, drawstyle="steps-post", color=_MARK, label="best parameters so far")
+        axis.plot(seconds, np.maximum(lower, floor - 3 * (certificate.upper - floor) - 1e-3), color=_INK, label="bound")
+    axis.axhspan(certificate.lower, certificate.upper, color=_MARK, alpha=0.25, lw=0)
+    axis.axhline(floor, color="0.5", ls="--", lw=1, label=f"enlarged optimum, {floor:.8g}")
+    axis.set_title(f"{certificate.status}: {certificate.lower:.9g} to {certificate.upper:.9g}", fontsize=10)
+    axis.set_xlabel("seconds")
+    axis.set_ylabel("loss")
+    axis.legend(fontsize=8, frameon=False)
     return figure

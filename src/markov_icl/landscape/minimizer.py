@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import flint
 import numpy as np
@@ -18,14 +17,12 @@ from markov_icl.landscape.symbolic import SymbolicForm, symbolic_minimizer
 from markov_icl.moments.compute import (
     DEFAULT_MEMORY_GB,
     compute_moments,
-    grid_size,
-    is_polynomial,
+    fractions_are_cheap,
     rational_moments,
     unknowns,
 )
 from markov_icl.moments.system import Moments, RationalMoments, fraction_array
-from markov_icl.tasks.kernels import DirichletPrior
-from markov_icl.tasks.prompts import IndependentStart, RegressionTask, Task
+from markov_icl.tasks.prompts import Task
 from markov_icl.threads import blas_threads
 
 __all__ = ["METHODS", "ClosedForm", "minimizer", "solve_dense", "solve_rational"]
@@ -110,35 +107,13 @@ def minimizer(
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {', '.join(METHODS)}; got {method!r:.60}")
     if method == "auto":
-        method = "rational" if _fractions_are_instant(task) else "dense"
+        method = "rational" if fractions_are_cheap(task) else "dense"
     if method == "dense":
         with blas_threads(unknowns(task)):
             return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
     formula = symbolic_minimizer(task) if method == "symbolic" else None
     form = solve_rational(rational_moments(task))
     return ClosedForm(**{**form.__dict__, "method": method, "formula": formula})
-
-
-def _fractions_are_instant(task: Task) -> bool:
-    small = unknowns(task) <= 60 and is_polynomial(task) and _digits(task) <= 4
-    return small and (isinstance(task, RegressionTask) or grid_size(task, exact=True) <= 1000)
-
-
-def _digits(task: Task) -> int:
-    """Return the length of the longest numerator or denominator in a task's parameters."""
-    numbers: list[Fraction] = []
-    if isinstance(task, RegressionTask):
-        numbers += [v for row in task.covariance for v in row]
-    else:
-        numbers += task.values
-        numbers += _flat(task.prior.alpha if isinstance(task.prior, DirichletPrior) else task.prior.kernels)
-        if isinstance(task.initial, IndependentStart):
-            numbers += task.initial.pmf
-    return max(len(str(part)) for v in numbers for part in (abs(v.numerator), v.denominator))
-
-
-def _flat(nested: Any) -> list[Fraction]:
-    return [nested] if isinstance(nested, Fraction) else [v for part in nested for v in _flat(part)]
 
 
 def solve_rational(system: RationalMoments) -> ClosedForm:

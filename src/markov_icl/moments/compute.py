@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from math import floor
+from typing import Any
 
 import flint
 
@@ -14,12 +16,14 @@ from markov_icl.moments.regression import rational_regression_moments, regressio
 from markov_icl.moments.sampled import sampled_moments
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.tasks.kernels import DirichletPrior
-from markov_icl.tasks.prompts import MarkovTask, RegressionTask, StationaryStart, Task
+from markov_icl.tasks.prompts import IndependentStart, MarkovTask, RegressionTask, StationaryStart, Task
 
 __all__ = [
     "DEFAULT_MEMORY_GB",
     "NODE_BUDGET",
+    "cheapest_exact",
     "compute_moments",
+    "fractions_are_cheap",
     "grid_size",
     "is_polynomial",
     "rational_moments",
@@ -140,3 +144,31 @@ def rational_moments(task: Task) -> RationalMoments:
         "quadrature",
         nodes,
     )
+
+
+def fractions_are_cheap(task: Task) -> bool:
+    """Return whether exact arithmetic takes well under a second, so that nobody need ask for it."""
+    small = unknowns(task) <= 60 and is_polynomial(task) and _digits(task) <= 4
+    return small and (isinstance(task, RegressionTask) or grid_size(task, exact=True) <= 1000)
+
+
+def _digits(task: Task) -> int:
+    """Return the length of the longest numerator or denominator in a task's parameters."""
+    numbers: list[Fraction] = []
+    if isinstance(task, RegressionTask):
+        numbers += [v for row in task.covariance for v in row]
+    else:
+        numbers += task.values
+        numbers += _flat(task.prior.alpha if isinstance(task.prior, DirichletPrior) else task.prior.kernels)
+        if isinstance(task.initial, IndependentStart):
+            numbers += task.initial.pmf
+    return max(len(str(part)) for v in numbers for part in (abs(v.numerator), v.denominator))
+
+
+def _flat(nested: Any) -> list[Fraction]:
+    return [nested] if isinstance(nested, Fraction) else [v for part in nested for v in _flat(part)]
+
+
+def cheapest_exact(task: Task, **options: Any) -> Moments | RationalMoments:
+    """Return fractions where they are cheap, else what :func:`compute_moments` gives with ``options``."""
+    return rational_moments(task) if fractions_are_cheap(task) else compute_moments(task, **options)
