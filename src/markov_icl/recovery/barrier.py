@@ -20,10 +20,14 @@ from markov_icl.recovery.lift import Array, Lift, pack, partial_transpose, proje
 from markov_icl.recovery.newton import Point, cholesky, direction, evaluate, line_search
 from markov_icl.recovery.polish import polish, rank_one
 
-__all__ = ["Incumbent", "Iterate", "NodeResult", "Scaling", "add_cone", "solve_node", "start"]
+__all__ = ["Incumbent", "Iterate", "NodeResult", "Scaling", "TimeUp", "add_cone", "solve_node", "start"]
 
 _SHRINK = 10.0
 _CANDIDATES_EVERY_STEP = 700
+
+
+class TimeUp(Exception):  # noqa: N818
+    """The search must end now with what it has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +243,7 @@ def solve_node(
     tolerance: float,
     rng: np.random.Generator,
     on_bound: Callable[[float, Iterate], None],
+    check: Callable[[], None],
     most_steps: int = 120,
 ) -> NodeResult:
     """Run the barrier method on one node.
@@ -250,7 +255,8 @@ def solve_node(
         incumbent: improved in place.
         tolerance: stop when ``upper - gamma`` is at most this, in squared states.
         rng: for the Gaussian samples of the rounding.
-        on_bound: called with every better bound; may raise to stop the node.
+        on_bound: called with every better bound.
+        check: called often; raises :class:`TimeUp` to stop.
         most_steps: Newton steps.
     """
     lifted, it = scaling.lifted, first
@@ -258,12 +264,11 @@ def solve_node(
     floor = 1e-13 * max(abs(lifted.y2), 1e-300)
     lower, best, centred, status = -np.inf, first, [first], "stalled"
     for step in range(most_steps):
-        factor = cholesky(it.M)
-        it, inverse = _rescale(scaling, cones, it, _inverse(factor))
-        q = _vector(lifted.q, it)
-        scaled_cones = tuple(_symmetric(it.Kb @ C @ it.Kb.T) for C in cones)
-        point = evaluate(it.M, inverse, q, scaled_cones, it.S, it.mu, lifted.dimension)
-        gamma = lifted.y2 - float(q @ point.u)
+        try:
+            it, point = _advance(scaling, cones, it)
+        except np.linalg.LinAlgError:
+            break
+        gamma = lifted.y2 - float(point.q @ point.u)
         if gamma > lower:
             lower, best = gamma, it
             on_bound(lower, best)
@@ -272,7 +277,7 @@ def solve_node(
         if incumbent.loss - lower <= tolerance:
             status = "closed"
             break
-        move, decrement = direction(point)
+        move, decrement = direction(point, check)
         length = line_search(point, move)
         if length == 0:
             break
@@ -289,7 +294,15 @@ def solve_node(
             it = replace(it, mu=it.mu / _SHRINK)
     gap = incumbent.loss - lower
     warm = min((c for c in centred if c.mu * order >= gap), key=lambda c: c.mu, default=centred[0])
-    return NodeResult(lower, best, warm, _split(scaling, it, point), status)
+    return NodeResult(lower, best, warm, _split(scaling, best), status)
+
+
+def _advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:
+    """Return the iterate in fresh coordinates, factored."""
+    it, inverse = _rescale(scaling, cones, it, _inverse(cholesky(it.M)))
+    q = _vector(scaling.lifted.q, it)
+    scaled = tuple(_symmetric(it.Kb @ C @ it.Kb.T) for C in cones)
+    return it, evaluate(it.M, inverse, q, scaled, it.S, it.mu, scaling.lifted.dimension)
 
 
 def _vector(q: Array, it: Iterate) -> Array:
@@ -307,16 +320,18 @@ def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Gener
         incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
 
 
-def _split(scaling: Scaling, it: Iterate, point: Point) -> Array:
+def _split(scaling: Scaling, it: Iterate) -> Array:
     """Return ``C = sym(e1 e2^T)``, ``e1, e2`` the top eigenvectors of the ``b``-marginal of ``u u^T + mu M^{-1}``."""
     D = it.Kb.shape[0]
-    moment = np.outer(point.u, point.u) + it.mu * point.inverse
+    inverse = _inverse(cholesky(it.M))
+    u = inverse @ _vector(scaling.lifted.q, it)
+    moment = np.outer(u, u) + it.mu * inverse
     to_first = it.Ka @ np.linalg.inv(scaling.Ka)
     weights = to_first @ to_first.T
     marginal = np.einsum("isjt,st->ij", moment.reshape(D, len(weights), D, -1), weights, optimize=True)
-    change = np.linalg.inv(scaling.Kb).T @ it.Kb.T
-    _, vectors = np.linalg.eigh(_symmetric(change @ marginal @ change.T))
     back = np.linalg.inv(scaling.Kb)
+    change = back.T @ it.Kb.T
+    _, vectors = np.linalg.eigh(_symmetric(change @ marginal @ change.T))
     e1, e2 = back @ vectors[:, -1], back @ vectors[:, -2]
     C = np.outer(e1, e2) + np.outer(e2, e1)
     return np.asarray(C / np.abs(C).max())

@@ -8,6 +8,7 @@ The negated objective is ``q^T M^{-1} q - mu log det M - mu sum_c log det S_c`` 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,12 +88,15 @@ def evaluate(
     return Point(M, factor, inverse, u, q, cones, S, systems, mu, dimension)
 
 
-def direction(point: Point, most_iterations: int = _MOST_ITERATIONS) -> tuple[Move, float]:
+def direction(
+    point: Point, check: Callable[[], None], most_iterations: int = _MOST_ITERATIONS
+) -> tuple[Move, float]:
     """Return the Newton direction and the Newton decrement of the objective divided by ``mu``.
 
     Conjugate gradients stop when the last few iterations added little to the energy ``g^T x``, which is
     the squared decrement; the preconditioned residual says nothing where ``M^{-1}`` is far from the
-    identity. The decrement is infinite if they did not get there.
+    identity. The decrement is infinite if they did not get there. ``check`` is called at every iteration
+    and may raise.
     """
     hessian, precondition = _Hessian(point), _Preconditioner(point)
     residual = _descent(point)
@@ -103,6 +107,7 @@ def direction(point: Point, most_iterations: int = _MOST_ITERATIONS) -> tuple[Mo
     gains: list[float] = []
     converged = False
     while len(gains) < most_iterations and rho > 0 and not converged:
+        check()
         image = hessian(along)
         curvature = _dot(along, image)
         if not curvature > 0:

@@ -1,0 +1,143 @@
+"""Rigorous bounds from floating-point matrices: every rounding is accounted for.
+
+``M >= lambda I`` is proved from an upper triangular ``R`` by ``M - lambda I = R^T R + E`` with
+``|E|`` at most the computed residual plus the proved error of one matrix product; how ``R`` was found does
+not matter. Conventional (not Strassen-like) products are assumed, in any order, with or without fused
+multiply-add. Source: Rump, "Verification of positive definiteness", BIT 46 (2006), with the a-posteriori
+residual in place of his a-priori one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.linalg as sla
+
+from markov_icl.recovery.lift import Array, Lift
+
+__all__ = ["DATA_ERROR", "floating_bound", "smallest_eigenvalue_bound"]
+
+DATA_ERROR = 1e-13
+_UNIT = 2.0**-53
+_TINY = 2.0**-1000
+_SLACK = 1 + 1e-6
+
+
+def gamma(k: int) -> float:
+    """Return ``gamma_k = k u / (1 - k u)``, rounded up."""
+    return k * _UNIT / (1 - k * _UNIT) * _SLACK
+
+
+def floating_bound(
+    lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array], data_error: float
+) -> float:
+    """Return a proved lower bound on the loss over ``{b : b^T C_c b >= 0}``.
+
+    For any vector ``x``, ``q^T M^{-1} q = q.x + x.r + r^T M^{-1} r`` with ``r = q - M x``. Each term is
+    enclosed, and ``r^T M^{-1} r <= |r|^2 / lambda``.
+
+    Args:
+        lifted: the loss.
+        Z: ``[N, N]``, antisymmetric under the partial transpose.
+        cones: the signed ``C_c``, ``[D, D]``.
+        S: one ``[N/D, N/D]`` per cone.
+        data_error: see :func:`markov_icl.recovery.verify.verify`.
+
+    Raises:
+        ValueError: if positive definiteness cannot be proved.
+    """
+    for s in S:
+        if s.any() and smallest_eigenvalue_bound(s, None) < 0:
+            raise ValueError("expected a positive semidefinite S; got none that could be proved so")
+    M, size = _assemble(lifted.Q, Z, cones, S)
+    roots = np.sqrt(np.maximum(np.diag(lifted.Q), 0.0))
+    diagonal = np.diag(M)
+    if not (diagonal > 0).all():
+        raise ValueError("expected a positive definite M; got a diagonal entry that is not positive")
+    powers = np.exp2(-np.round(np.log2(diagonal) / 2))
+    M *= np.outer(powers, powers)
+    size *= np.outer(powers, powers) * gamma(2 * len(S) + 3)
+    q, roots = lifted.q * powers, roots * powers
+    smallest = smallest_eigenvalue_bound(M, size)
+    smallest -= data_error * float(roots @ roots) * _SLACK
+    if not smallest > 0:
+        raise ValueError("expected a positive definite M; got none that could be proved so")
+    return _schur_bound(lifted.y2, q, M, size, roots, smallest, data_error)
+
+
+def _assemble(Q: Array, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> tuple[Array, Array]:
+    """Return ``M = Q + Z - sum_c C_c (x) S_c`` and the sum of the absolute terms."""
+    M, size = Q + Z, np.abs(Q) + np.abs(Z)
+    for C, s in zip(cones, S, strict=True):
+        term = np.kron(C, s)
+        M -= term
+        size += np.abs(term)
+    return M, size
+
+
+def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
+    """Return a proved lower bound on the smallest eigenvalue of every symmetric matrix within ``error`` of ``M``.
+
+    Args:
+        M: ``[n, n]``, symmetric.
+        error: bounds on the moduli of the entries' errors, ``[n, n]``; None for none.
+
+    Raises:
+        ValueError: if no factor exists, so that nothing can be proved.
+    """
+    n = M.shape[0]
+    shift = _estimate(M) / 2
+    shifted = M.copy()
+    shifted[np.diag_indices(n)] -= shift
+    try:
+        R = sla.cholesky(shifted, check_finite=True)
+    except np.linalg.LinAlgError:
+        raise ValueError("expected a positive definite matrix; got one with no Cholesky factor") from None
+    trace = float(np.vdot(R, R))
+    residual = float(np.linalg.norm(shifted - R.T @ R))
+    largest = float(np.abs(np.diag(M)).max())
+    bound = residual * (1 + gamma(n * n + 10)) + gamma(n + 2) * trace + gamma(3) * (largest + shift)
+    bound += _UNIT * (float(np.linalg.norm(shifted)) + trace) + n * n * _TINY
+    if error is not None:
+        bound += float(np.linalg.norm(error)) * (1 + gamma(n * n + 10))
+    return shift - bound * _SLACK
+
+
+def _estimate(M: Array) -> float:
+    """Return roughly the smallest eigenvalue, by inverse iteration; no claim is made about it."""
+    try:
+        factor = sla.cho_factor(M, check_finite=False)
+    except np.linalg.LinAlgError:
+        raise ValueError("expected a positive definite matrix; got one with no Cholesky factor") from None
+    x = np.random.default_rng(0).standard_normal(M.shape[0])
+    norm = 1.0
+    for _ in range(12):
+        x = np.asarray(sla.cho_solve(factor, x / np.linalg.norm(x), check_finite=False))
+        norm = float(np.linalg.norm(x))
+    return 1 / norm
+
+
+def _schur_bound(
+    y2: float, q: Array, M: Array, error: Array, roots: Array, smallest: float, data_error: float
+) -> float:
+    """Return a lower bound on ``y2' - q'^T M'^{-1} q'`` over all data within the stated errors.
+
+    ``|M' - M| <= error + data_error roots roots^T``, ``|q' - q| <= data_error sqrt(y2) roots``, entrywise.
+    """
+    n = q.shape[0]
+    factor = sla.cho_factor(M, check_finite=False)
+    x = np.asarray(sla.cho_solve(factor, q, check_finite=False))
+    x = x + sla.cho_solve(factor, q - M @ x, check_finite=False)
+    residual = q - M @ x
+    size = np.abs(x)
+    weight = float(roots @ size)
+    vague_q = data_error * np.sqrt(abs(y2)) * roots
+    vague_r = gamma(n + 3) * (np.abs(q) + np.abs(M) @ size) + n * _TINY
+    vague_r += error @ size + data_error * weight * roots + vague_q
+    vague = (gamma(n + 3) * float(np.abs(q) @ size + size @ np.abs(residual)) + float(size @ (vague_r + vague_q))) * _SLACK
+    norm = (float(np.linalg.norm(residual)) * (1 + gamma(n + 3)) + float(np.linalg.norm(vague_r))) * _SLACK
+    loss = vague + norm**2 / smallest * _SLACK + data_error * abs(y2) + n * _TINY
+    value = y2 - float(q @ x) - float(x @ residual)
+    rounding = 8 * _UNIT * (abs(y2) + float(np.abs(q @ x)) + float(np.abs(x @ residual)))
+    return float(np.nextafter(value - (loss + rounding) * _SLACK, -np.inf))
