@@ -16,13 +16,16 @@ import numpy as np
 import scipy.linalg as sla
 from scipy.linalg import lapack
 
+from markov_icl.recovery.dense import dense_direction, unknowns
 from markov_icl.recovery.lift import Array, Lift, pack, partial_transpose, project
-from markov_icl.recovery.newton import Point, cholesky, direction, evaluate, line_search
+from markov_icl.recovery.newton import Move, Point, cholesky, direction, evaluate, line_search
 from markov_icl.recovery.polish import polish, rank_one
 
 __all__ = ["Incumbent", "Iterate", "NodeResult", "Scaling", "TimeUp", "add_cone", "solve_node", "start"]
 
 _SHRINK = 10.0
+_DENSE_UP_TO = 300
+_DENSE_FALLBACK_UP_TO = 2500
 _CANDIDATES_EVERY_STEP = 700
 
 
@@ -82,9 +85,9 @@ class Incumbent:
     a: Array
     loss: float
 
-    def offer(self, b: Array, a: Array) -> None:
+    def offer(self, b: Array, a: Array, sweeps: int = 10, steps: int = 8) -> None:
         """Polish a candidate and keep it if it is better."""
-        b, a, loss = polish(self.lifted, b, a)
+        b, a, loss = polish(self.lifted, b, a, sweeps, steps)
         if loss < self.loss:
             self.b, self.a, self.loss = b, a, loss
 
@@ -260,7 +263,7 @@ def solve_node(
         most_steps: Newton steps.
     """
     lifted, it = scaling.lifted, first
-    order = lifted.size * 1.0 + sum(s.shape[0] for s in first.S)
+    order = 1 + lifted.size + sum(s.shape[0] for s in first.S)
     floor = 1e-13 * max(abs(lifted.y2), 1e-300)
     lower, best, centred, status = -np.inf, first, [first], "stalled"
     for step in range(most_steps):
@@ -277,7 +280,7 @@ def solve_node(
         if incumbent.loss - lower <= tolerance:
             status = "closed"
             break
-        move, decrement = direction(point, check)
+        move, decrement = _step(point, check)
         length = line_search(point, move)
         if length == 0:
             break
@@ -286,15 +289,35 @@ def solve_node(
         if decrement <= 2 and length > 0.3:
             _offer(incumbent, it, point, rng)
             centred.append(it)
-            if decrement <= 1 and lower + 1.5 * it.mu * order < incumbent.loss - tolerance:
-                status = "loose"
-                break
+            if lower + 1.5 * it.mu * order < incumbent.loss - tolerance:
+                if decrement <= 0.5:
+                    status = "loose"
+                    break
+                continue
             if it.mu <= floor:
                 break
             it = replace(it, mu=it.mu / _SHRINK)
     gap = incumbent.loss - lower
     warm = min((c for c in centred if c.mu * order >= gap), key=lambda c: c.mu, default=centred[0])
     return NodeResult(lower, best, warm, _split(scaling, best), status)
+
+
+def _step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
+    """Return the Newton step: from the assembled Hessian if small, else by conjugate gradients."""
+    size = unknowns(point)
+    check()
+    if size <= _DENSE_UP_TO:
+        try:
+            return dense_direction(point)
+        except np.linalg.LinAlgError:
+            return direction(point, check)
+    move, decrement = direction(point, check)
+    if np.isinf(decrement) and size <= _DENSE_FALLBACK_UP_TO:
+        try:
+            return dense_direction(point)
+        except np.linalg.LinAlgError:
+            return move, decrement
+    return move, decrement
 
 
 def _advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:

@@ -252,11 +252,8 @@ def _build(
 def _leaves(tensors: Mapping[str, np.ndarray]) -> tuple[Leaf, ...]:
     depths, Z = tensors["depths"], tensors["Z"]
     total = int(depths.sum())
-    if len(depths) != len(Z) or (depths < 0).any() or total != len(tensors["S"]) != len(tensors["paths"]):
-        raise ValueError(
-            f"expected one depth a leaf and one S a step; got {len(depths)} depths, {len(Z)} leaves, "
-            f"{len(tensors['S'])} S, {len(tensors['paths'])} steps"
-        )
+    if len(depths) != len(Z) or (depths < 0).any():
+        raise ValueError(f"expected one depth for each of {len(Z)} leaves; got {depths.tolist()}")
     if total != len(tensors["paths"]) or total != len(tensors["S"]):
         raise ValueError(f"expected {total} steps and S; got {len(tensors['paths'])}, {len(tensors['S'])}")
     leaves, at = [], 0

@@ -82,6 +82,7 @@ def certify(
             search.run()
         else:
             search.solve_conic()
+        search.incumbent.offer(search.incumbent.b, search.incumbent.a, sweeps=1, steps=100)
         certificate = search.certificate(dense, task)
         return _verified(certificate, search, moments, began)
 

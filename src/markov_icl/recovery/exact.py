@@ -9,48 +9,64 @@ from typing import Any
 import flint
 import numpy as np
 
-from markov_icl.moments.system import Moments, RationalMoments, fraction
-from markov_icl.recovery.lift import Array, lift_positions
+from markov_icl.moments.system import RationalMoments, fraction
+from markov_icl.recovery.lift import Array, Lift, lift_positions
 
-__all__ = ["exact_bound", "ldl"]
+__all__ = ["ball_bound", "exact_bound", "ldl"]
 
 _PRECISION = 212
 
 
-def exact_bound(
-    moments: Moments | RationalMoments,
-    Z: Array,
-    cones: Sequence[Array],
-    S: Sequence[Array],
-    balls: bool,
-    data_error: float,
-) -> float:
-    """Return ``y2 - q^T M^{-1} q`` rounded down, after proving ``M > 0`` and ``S_c >= 0`` by LDL^T.
+def exact_bound(moments: RationalMoments, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> float:
+    """Return ``y2 - q^T M^{-1} q`` rounded down, after proving ``M > 0`` and ``S_c >= 0``.
 
     Args:
-        moments: exact, unless ``balls``.
+        moments: exact.
         Z: ``[N, N]``.
         cones: the signed ``C_c``.
         S: one matrix per cone.
-        balls: use ball arithmetic; floating-point moments then carry ``data_error``.
-        data_error: see :func:`markov_icl.recovery.verify.verify`.
+
+    Raises:
+        ValueError: if a pivot is not positive.
+    """
+    at = lift_positions(moments.blocks, moments.dimension)
+    H, h = moments.H.tolist(), [entry[0] for entry in moments.h.tolist()]
+    M = _assemble([[H[i][k] for k in at] for i in at], Z, cones, S, _rational)
+    pivots, solved = ldl(M, [h[i] for i in at], "M")
+    value = moments.y2 - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), flint.fmpq(0))
+    return _down(fraction(value))
+
+
+def ball_bound(
+    lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array], data_error: float
+) -> float:
+    """Return the same bound in ball arithmetic, for all data within ``e = data_error`` of ``lifted``.
+
+    With ``s = sqrt(diag Q)`` and ``delta = e |s|^2``, ``M - 2 delta I > 0`` gives ``M' >= delta I``; at
+    ``x = M^{-1} q`` with ``w = s.|x|`` the bound moves by at most
+    ``e (y2 + 2 sqrt(y2) w + w^2 + (sqrt(y2) + w)^2)``.
 
     Raises:
         ValueError: if a pivot is not proved positive.
     """
     with flint.ctx.workprec(_PRECISION):
-        lift_number: Callable[[float], Any] = flint.arb if balls else _rational
-        for s in S:
-            if s.any():
-                ldl([[lift_number(float(e)) for e in row] for row in s], [], "S")
-        Q, q, y2 = _numbers(moments, balls, data_error)
-        terms = [Z, *[-np.kron(C, s) for C, s in ()]]
-        M = [[Q[i][k] + lift_number(float(terms[0][i, k])) for k in range(len(q))] for i in range(len(q))]
-        for C, s in zip(cones, S, strict=True):
-            _subtract_product(M, C, s, lift_number)
-        pivots, solved = ldl(M, q, "M")
-        value = y2 - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), lift_number(0.0))
-        return _round_down(value)
+        Q = [[flint.arb(float(entry)) for entry in row] for row in lifted.Q]
+        M = _assemble(Q, Z, cones, S, lambda value: flint.arb(float(value)))
+        q = [flint.arb(float(entry)) for entry in lifted.q]
+        x = [row[0] for row in flint.arb_mat(M).solve(flint.arb_mat([[e] for e in q])).tolist()]
+        roots = [Q[i][i].sqrt() for i in range(len(q))]
+        e, zero = flint.arb(data_error), flint.arb(0)
+        w = sum((s * abs(t) for s, t in zip(roots, x, strict=True)), zero)
+        trace = sum((Q[i][i] for i in range(len(q))), zero)
+        for i, row in enumerate(M):
+            row[i] -= 2 * e * trace
+        ldl(M, [], "M")
+        y2 = flint.arb(lifted.y2)
+        root = abs(y2).sqrt()
+        value = y2 - sum((s * t for s, t in zip(q, x, strict=True)), zero)
+        low = (value - e * (abs(y2) + 2 * root * w + w * w + (root + w) ** 2)).lower()
+        mantissa, exponent = low.man_exp()
+        return _down(Fraction(int(mantissa)) * Fraction(2) ** int(exponent))
 
 
 def ldl(matrix: list[list[Any]], right: list[Any], name: str) -> tuple[list[Any], list[Any]]:
@@ -87,46 +103,29 @@ def _rational(value: float) -> Any:
     return flint.fmpq(numerator, denominator)
 
 
-def _subtract_product(M: list[list[Any]], C: Array, s: Array, number: Callable[[float], Any]) -> None:
-    m = s.shape[0]
-    exact = [[number(float(e)) for e in row] for row in s]
-    for i, k in zip(*np.nonzero(C), strict=True):
-        weight = number(float(C[i, k]))
-        for a in range(m):
-            for b in range(m):
-                M[i * m + a][k * m + b] -= weight * exact[a][b]
+def _assemble(
+    Q: list[list[Any]],
+    Z: Array,
+    cones: Sequence[Array],
+    S: Sequence[Array],
+    number: Callable[[float], Any],
+) -> list[list[Any]]:
+    """Return ``M = Q + Z - sum_c C_c (x) S_c`` after proving every ``S_c`` zero or positive definite."""
+    M = [[e + number(float(z)) for e, z in zip(*rows, strict=True)] for rows in zip(Q, Z, strict=True)]
+    for C, s in zip(cones, S, strict=True):
+        if not s.any():
+            continue
+        exact = [[number(float(e)) for e in row] for row in s]
+        m = len(exact)
+        for i, k in zip(*np.nonzero(C), strict=True):
+            weight = number(float(C[i, k]))
+            for a in range(m):
+                for b in range(m):
+                    M[i * m + a][k * m + b] -= weight * exact[a][b]
+        ldl(exact, [], "S")
+    return M
 
 
-def _numbers(
-    moments: Moments | RationalMoments, balls: bool, data_error: float
-) -> tuple[list[list[Any]], list[Any], Any]:
-    """Return ``Q``, ``q`` and ``y2`` as rationals or balls."""
-    at = lift_positions(moments.blocks, moments.dimension)
-    if isinstance(moments, RationalMoments):
-        convert: Callable[[Any], Any] = flint.arb if balls else (lambda value: value)
-        rows = moments.H.tolist()
-        H = [[convert(e) for e in row] for row in rows]
-        h = [convert(e[0]) for e in moments.h.tolist()]
-        y2 = convert(moments.y2)
-    else:
-        roots = np.sqrt(np.diag(moments.H))
-        radius = np.outer(roots, roots) * (data_error * (1 + 1e-9))
-        H = [
-            [flint.arb(float(e), float(r)) for e, r in zip(*pair, strict=True)]
-            for pair in zip(moments.H, radius, strict=True)
-        ]
-        scale = np.sqrt(abs(moments.y2)) * data_error * (1 + 1e-9)
-        h = [flint.arb(float(e), float(scale * r)) for e, r in zip(moments.h, roots, strict=True)]
-        y2 = flint.arb(float(moments.y2), float(abs(moments.y2) * data_error))
-    return [[H[i][k] for k in at] for i in at], [h[i] for i in at], y2
-
-
-def _round_down(value: Any) -> float:
-    if isinstance(value, flint.fmpq):
-        exact = fraction(value)
-    else:
-        low = value.lower()
-        mantissa, exponent = low.man_exp()
-        exact = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+def _down(exact: Fraction) -> float:
     nearest = float(exact)
     return nearest if Fraction(nearest) <= exact else float(np.nextafter(nearest, -np.inf))

@@ -18,7 +18,7 @@ from scipy.linalg import lapack
 
 from markov_icl.recovery.lift import Array, project
 
-__all__ = ["Move", "Point", "cholesky", "direction", "evaluate", "line_search"]
+__all__ = ["Move", "Point", "assemble", "cholesky", "descent", "direction", "evaluate", "line_search"]
 
 _SINGLE_PRECISION_FROM = 300
 _MOST_ITERATIONS = 150
@@ -99,7 +99,7 @@ def direction(
     and may raise.
     """
     hessian, precondition = _Hessian(point), _Preconditioner(point)
-    residual = _descent(point)
+    residual = descent(point)
     solution = [np.zeros_like(r) for r in residual]
     scaled = precondition(residual)
     along = scaled
@@ -124,7 +124,7 @@ def direction(
         rho = new
     blocks = tuple(solution[1:])
     decrement = float(np.sqrt(sum(gains) / point.mu)) if converged else np.inf
-    return Move(solution[0], blocks, _assemble(point.cones, solution[0], blocks)), decrement
+    return Move(solution[0], blocks, assemble(point.cones, solution[0], blocks)), decrement
 
 
 def line_search(point: Point, move: Move, evaluations: int = 5) -> float:
@@ -133,7 +133,7 @@ def line_search(point: Point, move: Move, evaluations: int = 5) -> float:
     The objective is convex along the line, so three points bracket and parabolas refine.
     """
     here = _value(point, move, 0.0)
-    slope = -_dot(_descent(point), [move.X, *move.S])
+    slope = -_dot(descent(point), [move.X, *move.S])
     length, value = 1.0, _value(point, move, 1.0)
     while not value < here:
         if np.isfinite(value):
@@ -185,13 +185,14 @@ def _contract(C: Array, R: Array) -> Array:
     return np.asarray(out + out.T) / 2
 
 
-def _assemble(cones: Blocks, X: Array, Y: Blocks) -> Array:
+def assemble(cones: Blocks, X: Array, Y: Blocks) -> Array:
+    """Return ``X - sum_c C_c (x) Y_c``, ``[N, N]``."""
     for C, y in zip(cones, Y, strict=True):
         X = X - np.kron(C, y)
     return X
 
 
-def _descent(point: Point) -> list[Array]:
+def descent(point: Point) -> list[Array]:
     """Return minus the gradient: ``P(u u^T + mu M^{-1})`` and ``mu S_c^{-1} - <C_c, u u^T + mu M^{-1}>``."""
     R = np.outer(point.u, point.u) + point.mu * point.inverse
     blocks = [
@@ -212,7 +213,7 @@ class _Hessian:
 
     def __call__(self, along: list[Array]) -> list[Array]:
         point = self.point
-        change = _assemble(point.cones, along[0], tuple(along[1:]))
+        change = assemble(point.cones, along[0], tuple(along[1:]))
         v = point.inverse @ (change @ point.u)
         product = self.inverse @ change.astype(self.inverse.dtype) @ self.inverse
         R = point.mu * product.astype(np.float64)

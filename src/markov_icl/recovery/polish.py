@@ -40,15 +40,24 @@ def polish(lifted: Lift, b: Array, a: Array, sweeps: int = 10, steps: int = 8) -
     b, a = _balance(b, a)
     loss = lifted.loss(b, a)
     for _ in range(steps):
-        step_b, step_a = _newton_step(lifted, b, a)
-        new_b, new_a = _balance(b + step_b, a + step_a)
+        new_b, new_a, new_loss = _damped(lifted, b, a, loss)
+        gain = loss - new_loss
+        if gain > 0:
+            b, a, loss = new_b, new_a, new_loss
+        if gain <= 1e-15 * max(abs(lifted.y2), abs(loss)):
+            break
+    return b, a, loss
+
+
+def _damped(lifted: Lift, b: Array, a: Array, loss: float) -> tuple[Array, Array, float]:
+    """Return the first decrease along the Newton step, halving its length."""
+    step_b, step_a = _newton_step(lifted, b, a)
+    for halvings in range(12):
+        length = 0.5**halvings
+        new_b, new_a = _balance(b + length * step_b, a + length * step_a)
         new_loss = lifted.loss(new_b, new_a)
-        if not new_loss < loss:
-            break
-        done = loss - new_loss <= 1e-15 * max(abs(lifted.y2), abs(loss))
-        b, a, loss = new_b, new_a, new_loss
-        if done:
-            break
+        if new_loss < loss:
+            return new_b, new_a, new_loss
     return b, a, loss
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from markov_icl.features import phi
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.recovery.certificate import Certificate, Leaf
-from markov_icl.recovery.exact import exact_bound
+from markov_icl.recovery.exact import ball_bound, exact_bound
 from markov_icl.recovery.floating import DATA_ERROR, floating_bound
 from markov_icl.recovery.lift import lift, partial_transpose, unpack
 
@@ -175,6 +175,7 @@ def _leaf_bound(
     for C, S in zip(signed, leaf.S, strict=True):
         if not (np.array_equal(C, C.T) and np.array_equal(S, S.T)):
             raise ValueError("expected symmetric cones and S; got another matrix")
-    if kind == "float":
-        return floating_bound(lift(dense), Z, signed, leaf.S, data_error)
-    return exact_bound(moments, Z, signed, leaf.S, kind == "interval", data_error)
+    if kind == "rational" and isinstance(moments, RationalMoments):
+        return exact_bound(moments, Z, signed, leaf.S)
+    bound = ball_bound if kind == "interval" else floating_bound
+    return bound(lift(dense), Z, signed, leaf.S, data_error)
