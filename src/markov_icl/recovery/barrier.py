@@ -24,6 +24,7 @@ from markov_icl.recovery.polish import polish, rank_one
 __all__ = ["Incumbent", "Iterate", "NodeResult", "Scaling", "TimeUp", "add_cone", "solve_node", "start"]
 
 _SHRINK = 10.0
+_PATIENCE = 15
 _DENSE_UP_TO = 300
 _DENSE_FALLBACK_UP_TO = 2500
 _CANDIDATES_EVERY_STEP = 700
@@ -266,6 +267,7 @@ def solve_node(
     order = 1 + lifted.size + sum(s.shape[0] for s in first.S)
     floor = 1e-13 * max(abs(lifted.y2), 1e-300)
     lower, best, centred, status = -np.inf, first, [first], "stalled"
+    history: list[float] = []
     for step in range(most_steps):
         try:
             it, point = _advance(scaling, cones, it)
@@ -275,6 +277,9 @@ def solve_node(
         if gamma > lower:
             lower, best = gamma, it
             on_bound(lower, best)
+        history.append(lower)
+        if len(history) > _PATIENCE and lower - history[-_PATIENCE] < 0.02 * (incumbent.loss - lower):
+            break
         if lifted.size <= _CANDIDATES_EVERY_STEP or step % 4 == 3:
             _offer(incumbent, it, point, rng)
         if incumbent.loss - lower <= tolerance:

@@ -32,9 +32,9 @@ from markov_icl.recovery.verify import verify
 __all__ = ["Progress", "certify"]
 
 Progress = Callable[[float, float, int, float], None]
-_ONE_THREAD_UP_TO = 700
+_ONE_THREAD_UP_TO = 1500
 _RANDOM_STARTS = 8
-_AIM = 0.5
+_AIM = 0.9
 
 
 def certify(
@@ -76,6 +76,9 @@ def certify(
     began = time.monotonic()
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
     lifted = lift(dense)
+    least = float(np.linalg.eigvalsh(dense.H)[0])
+    if least < -1e-10 * float(np.trace(dense.H)):
+        raise ValueError(f"expected H positive semidefinite; got eigenvalue {least:.3g}")
     with _threads(lifted.size):
         search = _Search(lifted, tolerance, began, time_limit, progress, seed, most_nodes)
         if method == "barrier":
