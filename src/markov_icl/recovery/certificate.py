@@ -62,7 +62,7 @@ class Certificate:
         tolerance: the gap asked for.
         leaves: the tree's leaves; their paths define the tree.
         cones: the ``C_c``, ``[cones, D, D]``.
-        null: orthonormal columns declared to be the null space of ``H``, ``[J m, nullity]``; None if regular.
+        null: columns ``[N, k]`` on which ``M`` and ``q`` are declared to vanish, for singular ``H``; else None.
         task: the task as plain data, if it came from one.
         moments: the quadratic itself, if there is no task.
     """
@@ -225,7 +225,7 @@ def _build(
         "depths": ((None,), "int64"),
     }
     if "null" in tensors:
-        shapes["null"] = ((size, None), "float64")
+        shapes["null"] = ((m * D, None), "float64")
     if header["y2"] is not None:
         shapes |= {"H": ((size, size), "float64"), "h": ((size,), "float64")}
     for name, (shape, kind) in shapes.items():

@@ -25,9 +25,10 @@ from markov_icl.recovery.barrier import (
     start,
 )
 from markov_icl.recovery.certificate import Certificate, Leaf
+from markov_icl.recovery.facial import face_bound
 from markov_icl.recovery.floating import DATA_ERROR, floating_bound
 from markov_icl.recovery.lift import Array, Lift, join, lift, unpack
-from markov_icl.recovery.verify import verify
+from markov_icl.recovery.verify import Verified, verify
 
 __all__ = ["Progress", "certify"]
 
@@ -80,7 +81,10 @@ def certify(
     if least < -1e-10 * float(np.trace(dense.H)):
         raise ValueError(f"expected H positive semidefinite; got eigenvalue {least:.3g}")
     with _threads(lifted.size):
-        search = _Search(lifted, tolerance, began, time_limit, progress, seed, most_nodes)
+        try:
+            search = _Search(lifted, tolerance, began, time_limit, progress, seed, most_nodes)
+        except np.linalg.LinAlgError:
+            return _singular(lifted, moments, dense, tolerance, began, time_limit, seed, task)
         if method == "barrier":
             search.run()
         else:
@@ -154,7 +158,7 @@ class _Search:
                 b = self.rng.standard_normal(self.lifted.dimension)
                 self.incumbent.offer(b, np.zeros(self.lifted.size // self.lifted.dimension))
             _, _, root = heapq.heappop(self.heap)
-            self._solve(root, root.leaf, self.first)
+            self._solve(root, self.first)
             while self.incumbent.loss - self.lower > _AIM * self.tolerance and self.nodes < self.most_nodes:
                 self._branch()
         except (TimeUp, KeyboardInterrupt):
@@ -178,17 +182,24 @@ class _Search:
             signed = tuple(s * self.cones[c] for c, s in child.leaf.path)
             try:
                 first = add_cone(self.scaling, child.warm, signed)
-                self._solve(child, child.leaf, first)
+                self._solve(child, first, waiting=parent.lower if done == 0 else np.inf)
             except (TimeUp, KeyboardInterrupt):
                 for rest in children[done + 1 :]:
                     self._push(rest)
                 raise
 
-    def _solve(self, fallback: _Node, leaf: Leaf, first: Iterate) -> None:
-        """Solve one node and put it into the heap, whatever happens meanwhile."""
+    def _solve(self, fallback: _Node, first: Iterate, waiting: float = np.inf) -> None:
+        """Solve one node and put it into the heap, whatever happens meanwhile.
+
+        Args:
+            fallback: the node with its parent's bound.
+            first: a strictly feasible iterate.
+            waiting: the least bound among nodes that are in neither the heap nor this call.
+        """
+        leaf = fallback.leaf
         cones = tuple(s * self.cones[c] for c, s in leaf.path)
         reached: list[tuple[float, Iterate]] = []
-        others = min((entry[0] for entry in self.heap), default=np.inf)
+        others = min(waiting, min((entry[0] for entry in self.heap), default=np.inf))
 
         def on_bound(lower: float, iterate: Iterate) -> None:
             reached[:] = [(lower, iterate)]
@@ -223,11 +234,14 @@ class _Search:
         Z, lower = first_level(self.lifted)
         self._push(replace(root, leaf=replace(root.leaf, Z=Z), lower=lower))
 
+    def ordered(self) -> list[_Node]:
+        """Return the tree's leaves in the order of their paths."""
+        return sorted((entry[2] for entry in self.heap), key=lambda node: node.leaf.path)
+
     def certificate(self, dense: Moments, task: Mapping[str, Any] | None) -> Certificate:
         """Return the tree as a certificate that nobody has verified yet."""
         D = self.lifted.dimension
-        entries = sorted(self.heap, key=lambda entry: entry[2].leaf.path)
-        leaves = tuple(entry[2].leaf for entry in entries)
+        leaves = tuple(node.leaf for node in self.ordered())
         b, A = self.incumbent.b, join(self.incumbent.a, D)
         cones = np.stack(self.cones) if self.cones else np.zeros((0, D, D))
         return Certificate(
@@ -254,9 +268,14 @@ def _verified(
     try:
         verdict = verify(certificate, moments)
     except ValueError:
-        leaves = tuple(_settled(search, leaf, certificate.cones) for leaf in certificate.leaves)
+        leaves = tuple(_settled(search, node) for node in search.ordered())
         certificate = replace(certificate, leaves=leaves)
         verdict = verify(certificate, moments)
+    return _stamped(certificate, verdict, began)
+
+
+def _stamped(certificate: Certificate, verdict: Verified, began: float) -> Certificate:
+    """Return the certificate with the proved bound."""
     status = "certified" if verdict.gap <= certificate.tolerance else "bound"
     return replace(
         certificate,
@@ -268,21 +287,74 @@ def _verified(
     )
 
 
-def _settled(search: _Search, leaf: Leaf, cones: Array) -> Leaf:
-    """Return the leaf mixed with the strictly feasible start, as little as makes it provable.
+def _singular(
+    lifted: Lift,
+    moments: Moments | RationalMoments,
+    dense: Moments,
+    tolerance: float,
+    began: float,
+    time_limit: float | None,
+    seed: int,
+    task: Mapping[str, Any] | None,
+) -> Certificate:
+    """Return the first level's certificate for singular ``H``; there is no branching yet."""
+    deadline = np.inf if time_limit is None else began + time_limit
 
-    The loss is at most ``theta (gamma - gamma_start)``.
+    def check() -> None:
+        if time.monotonic() > deadline:
+            raise KeyboardInterrupt
+
+    rng = np.random.default_rng(seed)
+    D, m = lifted.dimension, lifted.size // lifted.dimension
+    incumbent = Incumbent(lifted, np.eye(D)[0], np.zeros(m), lifted.y2)
+    for _ in range(8 * _RANDOM_STARTS):
+        incumbent.offer(rng.standard_normal(D), np.zeros(m), sweeps=30, steps=30)
+    null, Z, lower = face_bound(lifted, lambda: incumbent.loss, 0.1 * tolerance, check)
+    certificate = Certificate(
+        upper=incumbent.loss,
+        lower=lower,
+        status="bound",
+        verified=None,
+        nodes=1,
+        b=incumbent.b,
+        A=join(incumbent.a, D),
+        seconds=0.0,
+        tolerance=tolerance,
+        leaves=(Leaf((), Z, ()),),
+        cones=np.zeros((0, D, D)),
+        null=null,
+        task=task,
+        moments=dense if task is None else None,
+    )
+    return _stamped(certificate, verify(certificate, moments), began)
+
+
+def _settled(search: _Search, node: _Node) -> Leaf:
+    """Return the leaf mixed with a better conditioned iterate, as little as makes it provable.
+
+    The loss is at most ``theta (gamma - gamma_anchor)``. The first strictly feasible ``Z`` is the last resort.
     """
-    lifted = search.lifted
-    signed = [sign * cones[cone] for cone, sign in leaf.path]
-    for theta in (0.0, *(10.0**k for k in range(-12, 1))):
-        Z = (1 - theta) * leaf.Z + theta * search.safe
-        S = tuple((1 - theta) * (s + theta * (np.trace(s) / len(s)) * np.eye(len(s))) for s in leaf.S)
-        if theta == 1:
-            S = tuple(np.zeros_like(s) for s in leaf.S)
-        try:
-            floating_bound(lifted, unpack(Z, lifted.blocks, lifted.dimension), signed, S, DATA_ERROR)
-        except ValueError:
-            continue
-        return Leaf(leaf.path, Z, S)
+    leaf = node.leaf
+    anchor_Z, anchor_S = node.warm.unscaled(search.scaling)
+    zeros = tuple(np.zeros_like(s) for s in leaf.S)
+    anchor_S = (*anchor_S, *zeros[len(anchor_S) :])
+    for theta in (0.0, *(10.0 ** (k / 2) for k in range(-24, 1))):
+        Z = (1 - theta) * leaf.Z + theta * anchor_Z
+        S = tuple((1 - theta) * s + theta * t for s, t in zip(leaf.S, anchor_S, strict=True))
+        mixed = Leaf(leaf.path, Z, S)
+        if _provable(search, mixed):
+            return mixed
+    last = Leaf(leaf.path, search.safe, zeros)
+    if _provable(search, last):
+        return last
     raise ValueError("expected H positive definite enough to prove a bound; got one that is not")
+
+
+def _provable(search: _Search, leaf: Leaf) -> bool:
+    lifted = search.lifted
+    signed = [sign * search.cones[cone] for cone, sign in leaf.path]
+    try:
+        floating_bound(lifted, unpack(leaf.Z, lifted.blocks, lifted.dimension), signed, leaf.S, DATA_ERROR)
+    except ValueError:
+        return False
+    return True

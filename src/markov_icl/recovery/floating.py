@@ -30,7 +30,12 @@ def gamma(k: int) -> float:
 
 
 def floating_bound(
-    lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array], data_error: float
+    lifted: Lift,
+    Z: Array,
+    cones: Sequence[Array],
+    S: Sequence[Array],
+    data_error: float,
+    null: Array | None = None,
 ) -> float:
     """Return a proved lower bound on the loss over ``{b : b^T C_c b >= 0}``.
 
@@ -43,6 +48,8 @@ def floating_bound(
         cones: the signed ``C_c``, ``[D, D]``.
         S: one ``[N/D, N/D]`` per cone.
         data_error: see :func:`markov_icl.recovery.verify.verify`.
+        null: columns ``[N, k]`` on which ``M`` and ``q`` are taken to vanish exactly; what is proved then
+            concerns ``M`` on a complement.
 
     Raises:
         ValueError: if positive definiteness cannot be proved.
@@ -52,18 +59,42 @@ def floating_bound(
             raise ValueError("expected a positive semidefinite S; got none that could be proved so")
     M, size = _assemble(lifted.Q, Z, cones, S)
     roots = np.sqrt(np.maximum(np.diag(lifted.Q), 0.0))
+    size *= gamma(2 * len(S) + 3)
+    q, vague_q = lifted.q, np.zeros_like(lifted.q)
+    if null is not None:
+        M, size, q, vague_q, roots = _restrict(M, size, q, roots, null)
     diagonal = np.diag(M)
     if not (diagonal > 0).all():
         raise ValueError("expected a positive definite M; got a diagonal entry that is not positive")
     powers = np.exp2(-np.round(np.log2(diagonal) / 2))
     M *= np.outer(powers, powers)
-    size *= np.outer(powers, powers) * gamma(2 * len(S) + 3)
-    q, roots = lifted.q * powers, roots * powers
+    size *= np.outer(powers, powers)
+    q, vague_q, roots = q * powers, vague_q * powers, roots * powers
     smallest = smallest_eigenvalue_bound(M, size)
     smallest -= data_error * float(roots @ roots) * _SLACK
     if not smallest > 0:
         raise ValueError("expected a positive definite M; got none that could be proved so")
-    return _schur_bound(lifted.y2, q, M, size, roots, smallest, data_error)
+    vague_q = vague_q + data_error * np.sqrt(abs(lifted.y2)) * roots * _SLACK
+    return _schur_bound(lifted.y2, q, M, size, roots, vague_q, smallest, data_error)
+
+
+def _restrict(
+    M: Array, size: Array, q: Array, roots: Array, null: Array
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return ``U^T M U``, its entrywise error, ``U^T q``, its error and ``|U|^T roots``; ``U`` spans a complement."""
+    n = len(q)
+    scale = float(np.abs(M).max(initial=1e-300))
+    if float(np.abs(M @ null).max(initial=0.0)) > 1e-8 * scale or float(np.abs(q @ null).max(initial=0.0)) > 1e-8 * (
+        float(np.abs(q).max()) or 1.0
+    ):
+        raise ValueError("expected M and q to vanish on the null directions; got others")
+    U = sla.null_space(null.T)
+    if U.shape[1] + null.shape[1] != n:
+        raise ValueError("expected independent null directions; got dependent ones")
+    V = np.abs(U)
+    error = V.T @ (size + 2 * gamma(n + 3) * np.abs(M)) @ V * _SLACK
+    restricted = U.T @ M @ U
+    return (restricted + restricted.T) / 2, error, U.T @ q, gamma(n + 3) * (V.T @ np.abs(q)), V.T @ roots
 
 
 def _assemble(Q: Array, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> tuple[Array, Array]:
@@ -119,11 +150,18 @@ def _estimate(M: Array) -> float:
 
 
 def _schur_bound(
-    y2: float, q: Array, M: Array, error: Array, roots: Array, smallest: float, data_error: float
+    y2: float,
+    q: Array,
+    M: Array,
+    error: Array,
+    roots: Array,
+    vague_q: Array,
+    smallest: float,
+    data_error: float,
 ) -> float:
     """Return a lower bound on ``y2' - q'^T M'^{-1} q'`` over all data within the stated errors.
 
-    ``|M' - M| <= error + data_error roots roots^T``, ``|q' - q| <= data_error sqrt(y2) roots``, entrywise.
+    ``|M' - M| <= error + data_error roots roots^T``, ``|q' - q| <= vague_q``, entrywise.
     """
     n = q.shape[0]
     factor = sla.cho_factor(M, check_finite=False)
@@ -132,11 +170,11 @@ def _schur_bound(
     residual = q - M @ x
     size = np.abs(x)
     weight = float(roots @ size)
-    vague_q = data_error * np.sqrt(abs(y2)) * roots
     vague_r = gamma(n + 3) * (np.abs(q) + np.abs(M) @ size) + n * _TINY
     vague_r += error @ size + data_error * weight * roots + vague_q
-    vague = (gamma(n + 3) * float(np.abs(q) @ size + size @ np.abs(residual)) + float(size @ (vague_r + vague_q))) * _SLACK
-    norm = (float(np.linalg.norm(residual)) * (1 + gamma(n + 3)) + float(np.linalg.norm(vague_r))) * _SLACK
+    products = gamma(n + 3) * float(np.abs(q) @ size + size @ np.abs(residual))
+    vague = (products + float(size @ (vague_r + vague_q))) * _SLACK
+    norm = (float(np.linalg.norm(residual)) + float(np.linalg.norm(vague_r))) * _SLACK
     loss = vague + norm**2 / smallest * _SLACK + data_error * abs(y2) + n * _TINY
     value = y2 - float(q @ x) - float(x @ residual)
     rounding = 8 * _UNIT * (abs(y2) + float(np.abs(q @ x)) + float(np.abs(x @ residual)))

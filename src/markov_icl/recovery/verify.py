@@ -94,6 +94,8 @@ def verify(
     reason = _REASONS[kind]
     if kind != "rational":
         reason += f", moments taken to be within {data_error:g} relative"
+    if certificate.null is not None:
+        reason += f", {certificate.null.shape[1]} null directions taken to be exact"
     return Verified(lower, upper, kind, len(certificate.leaves), reason)
 
 
@@ -119,6 +121,10 @@ def covers(paths: Sequence[tuple[tuple[int, int], ...]]) -> bool:
 def _kind(proof: str, moments: Moments | RationalMoments, certificate: Certificate) -> str:
     size = certificate.dimension**2 * certificate.blocks
     exact = isinstance(moments, RationalMoments)
+    if certificate.null is not None:
+        if proof not in ("auto", "float"):
+            raise ValueError(f"expected proof 'float' for a singular H; got {proof!r}")
+        return "float"
     if proof == "auto":
         return "rational" if exact and size <= _EXACT_UP_TO else "float"
     if proof not in _REASONS:
@@ -136,6 +142,10 @@ def _check_shapes(certificate: Certificate, moments: Moments) -> None:
     if not certificate.leaves:
         raise ValueError("expected at least one leaf; got none")
     arrays = [certificate.b, certificate.A, certificate.cones]
+    if certificate.null is not None:
+        arrays.append(certificate.null)
+        if certificate.null.ndim != 2 or len(certificate.null) != certificate.dimension * certificate.A.size:
+            raise ValueError(f"expected null directions [N, k]; got shape {certificate.null.shape}")
     for leaf in certificate.leaves:
         arrays += [leaf.Z, *leaf.S]
         if len(leaf.S) != len(leaf.path):
@@ -177,5 +187,6 @@ def _leaf_bound(
             raise ValueError("expected symmetric cones and S; got another matrix")
     if kind == "rational" and isinstance(moments, RationalMoments):
         return exact_bound(moments, Z, signed, leaf.S)
-    bound = ball_bound if kind == "interval" else floating_bound
-    return bound(lift(dense), Z, signed, leaf.S, data_error)
+    if kind == "interval":
+        return ball_bound(lift(dense), Z, signed, leaf.S, data_error)
+    return floating_bound(lift(dense), Z, signed, leaf.S, data_error, certificate.null)
