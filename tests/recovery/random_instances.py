@@ -22,7 +22,8 @@ def excess(seed: int, points: int = 20) -> tuple[float, float]:
     rng = np.random.default_rng(seed + 10**6)
     values = [moments.loss(phi(certificate.b, certificate.A))]
     for _ in range(points):
-        b, A = rng.standard_normal(moments.dimension), rng.standard_normal((moments.dimension, moments.blocks))
+        b = rng.standard_normal(moments.dimension)
+        A = rng.standard_normal((moments.dimension, moments.blocks))
         values.append(moments.loss(phi(b, A)))
         mixed = phi(certificate.b + 1e-3 * b, certificate.A + 1e-3 * A)
         values.append(moments.loss(mixed))

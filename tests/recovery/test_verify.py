@@ -183,9 +183,10 @@ def test_a_matrix_just_indefinite_is_never_accepted() -> None:
         M = (V * np.concatenate([[-1e-14], rng.uniform(0.5, 2, 11)])) @ V.T
         M = (M + M.T) / 2
         try:
-            assert smallest_eigenvalue_bound(M, None) < 0
-        except ValueError as error:
-            assert "no Cholesky factor" in str(error)
+            bound = smallest_eigenvalue_bound(M, None)
+        except ValueError:
+            continue
+        assert bound < 0
 
 
 def test_leaf_holds_what_it_is_given() -> None:

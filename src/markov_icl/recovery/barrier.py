@@ -72,7 +72,7 @@ class Iterate:
     def unscaled(self, scaling: Scaling) -> tuple[Array, tuple[Array, ...]]:
         """Return the packed ``Z`` and the ``S_c`` in original coordinates."""
         D = scaling.lifted.dimension
-        kb, ka = np.linalg.inv(self.Kb), np.linalg.inv(self.Ka)
+        kb, ka = inverse_of(self.Kb), inverse_of(self.Ka)
         Z = pack(project(congruence(self.M, kb, ka), D), D) - pack(project(scaling.lifted.Q, D), D)
         return Z, tuple(_symmetric(ka @ S @ ka.T) for S in self.S)
 
@@ -110,6 +110,11 @@ class NodeResult:
     warm: Iterate
     split: Array
     status: str
+
+
+def inverse_of(X: Array) -> Array:
+    """Return the inverse of a small matrix."""
+    return np.asarray(np.linalg.inv(X), dtype=np.float64)
 
 
 def congruence(X: Array, kb: Array, ka: Array) -> Array:
@@ -151,7 +156,7 @@ def start(lifted: Lift) -> tuple[Scaling, Iterate]:
     """
     D, J = lifted.dimension, lifted.blocks
     Kb, KJ = _first_scaling(lifted.Q, J, D)
-    Ka = np.kron(KJ, Kb)
+    Ka: Array = np.asarray(np.kron(KJ, Kb), dtype=np.float64)
     tied = (lifted.Q + partial_transpose(lifted.Q, D)) / 2
     scaling = Scaling(lifted, tied, Kb, Ka)
     M = congruence(lifted.Q, Kb, Ka)
@@ -203,7 +208,7 @@ def _smallest_on_symmetric(M: Array, J: int, D: int) -> float:
     return float(sla.eigh(_symmetric(square), eigvals_only=True, subset_by_index=[0, 0])[0])
 
 
-def add_cone(scaling: Scaling, warm: Iterate, cones: tuple[Array, ...]) -> Iterate:
+def add_cone(warm: Iterate, cones: tuple[Array, ...]) -> Iterate:
     """Return ``warm`` made strictly feasible for one more cone, the last of ``cones``."""
     C = warm.Kb @ cones[-1] @ warm.Kb.T
     m = warm.Ka.shape[0]
@@ -229,13 +234,13 @@ def _rescale(
     """
     D = scaling.lifted.dimension
     U, V = marginals(inverse, D)
-    lu, lv = np.linalg.cholesky(U), np.linalg.cholesky(V)
+    lu, lv = cholesky(U), cholesky(V)
     Kb, Ka = lu.T @ it.Kb, lv.T @ it.Ka
     S = tuple(_symmetric(lv.T @ s @ lv) for s in it.S)
     M = project(congruence(it.M, lu.T, lv.T), D) + congruence(scaling.tied, Kb, Ka)
     for C, s in zip(cones, S, strict=True):
         M -= np.kron(_symmetric(Kb @ C @ Kb.T), s)
-    inverse = congruence(inverse, np.linalg.inv(lu), np.linalg.inv(lv))
+    inverse = congruence(inverse, inverse_of(lu), inverse_of(lv))
     return replace(it, M=_symmetric(M), Kb=Kb, Ka=Ka, S=S), inverse
 
 
@@ -295,7 +300,7 @@ def solve_node(
             _offer(incumbent, it, point, rng)
             centred.append(it)
             if lower + 1.5 * it.mu * order < incumbent.loss - tolerance:
-                if decrement <= 0.5:
+                if decrement <= 1:
                     status = "loose"
                     break
                 continue
@@ -349,7 +354,7 @@ def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Gener
 
 
 def _split(scaling: Scaling, it: Iterate) -> Array:
-    """Return ``C = sym(e1 e2^T)``, ``e1, e2`` the top eigenvectors of the ``b``-marginal of ``u u^T + mu M^{-1}``."""
+    """Return ``C = sym(e1 e2^T)``, ``e1, e2`` on top of the ``b``-marginal of ``u u^T + mu M^{-1}``."""
     D = it.Kb.shape[0]
     inverse = _inverse(cholesky(it.M))
     u = inverse @ _vector(scaling.lifted.q, it)

@@ -62,7 +62,7 @@ class Certificate:
         tolerance: the gap asked for.
         leaves: the tree's leaves; their paths define the tree.
         cones: the ``C_c``, ``[cones, D, D]``.
-        null: columns ``[N, k]`` on which ``M`` and ``q`` are declared to vanish, for singular ``H``; else None.
+        null: columns ``[N, k]`` on which ``M`` and ``q`` are declared to vanish; None for regular ``H``.
         task: the task as plain data, if it came from one.
         moments: the quadratic itself, if there is no task.
     """

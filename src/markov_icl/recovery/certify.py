@@ -1,4 +1,4 @@
-"""The best one-layer loss with a proof: bounds from below by sums of squares, closed by branching on ``b``."""
+"""The best one-layer loss with a proof: sums-of-squares bounds, closed by branching on ``b``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from markov_icl.recovery.barrier import (
     Incumbent,
     Iterate,
     NodeResult,
-    Scaling,
     TimeUp,
     add_cone,
     solve_node,
@@ -181,7 +180,7 @@ class _Search:
         for done, child in enumerate(children):
             signed = tuple(s * self.cones[c] for c, s in child.leaf.path)
             try:
-                first = add_cone(self.scaling, child.warm, signed)
+                first = add_cone(child.warm, signed)
                 self._solve(child, first, waiting=parent.lower if done == 0 else np.inf)
             except (TimeUp, KeyboardInterrupt):
                 for rest in children[done + 1 :]:
@@ -209,8 +208,9 @@ class _Search:
 
         result: NodeResult | None = None
         try:
+            aim = _AIM * self.tolerance
             result = solve_node(
-                self.scaling, cones, first, self.incumbent, _AIM * self.tolerance, self.rng, on_bound, self.check
+                self.scaling, cones, first, self.incumbent, aim, self.rng, on_bound, self.check
             )
         finally:
             node = fallback
@@ -224,7 +224,7 @@ class _Search:
 
     def solve_conic(self) -> None:
         """Solve the first level by a general conic solver."""
-        from markov_icl.recovery.conic import first_level  # noqa: PLC0415
+        from markov_icl.recovery.conic import first_level
 
         self.incumbent.offer(np.ones(self.lifted.dimension), np.zeros(len(self.first.Ka)))
         for _ in range(_RANDOM_STARTS):
@@ -332,7 +332,7 @@ def _singular(
 def _settled(search: _Search, node: _Node) -> Leaf:
     """Return the leaf mixed with a better conditioned iterate, as little as makes it provable.
 
-    The loss is at most ``theta (gamma - gamma_anchor)``. The first strictly feasible ``Z`` is the last resort.
+    The loss is at most ``theta (gamma - gamma_anchor)``. The strictly feasible start is the last resort.
     """
     leaf = node.leaf
     anchor_Z, anchor_S = node.warm.unscaled(search.scaling)

@@ -17,7 +17,7 @@ def first_level(lifted: Lift) -> tuple[Array, float]:
         ModuleNotFoundError: without the optional package ``clarabel``.
         ValueError: if the solver fails.
     """
-    import clarabel  # noqa: PLC0415
+    import clarabel
 
     D, n = lifted.dimension, lifted.size
     shape = packed_shape(lifted.blocks, D)
@@ -65,4 +65,4 @@ def _columns(J: int, D: int) -> sp.csc_matrix:
 
 def _triangle(row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Return the place of ``(row, column)``, ``row <= column``, in the column-by-column upper triangle."""
-    return column * (column + 1) // 2 + row
+    return np.asarray(column * (column + 1) // 2 + row)

@@ -30,7 +30,8 @@ def dense_direction(point: Point) -> tuple[Move, float]:
         numpy.linalg.LinAlgError: if the Hessian is not positive definite to working precision.
     """
     gradient = descent(point)
-    right = np.concatenate([_flatten_X(gradient[0][None], point)[0], *(_flatten_Y(g[None])[0] for g in gradient[1:])])
+    blocks_right = [_flatten_cone(g[None])[0] for g in gradient[1:]]
+    right = np.concatenate([_flatten_shared(gradient[0][None], point)[0], *blocks_right])
     hessian = _hessian(point)
     scale = 1 / np.sqrt(np.diag(hessian))
     hessian *= np.outer(scale, scale)
@@ -39,10 +40,10 @@ def dense_direction(point: Point) -> tuple[Move, float]:
     solution = scale * np.asarray(sla.cho_solve(factor, scale * right))
     decrement = float(np.sqrt(max(float(right @ solution), 0.0) / point.mu))
     count = right.size - sum(_triangle(s) for s in point.S)
-    X = _expand_X(solution[None, :count], point)[0]
+    X = _expand_shared(solution[None, :count], point)[0]
     blocks, at = [], count
     for S in point.S:
-        blocks.append(_expand_Y(solution[None, at : at + _triangle(S)], len(S))[0])
+        blocks.append(_expand_cone(solution[None, at : at + _triangle(S)], len(S))[0])
         at += _triangle(S)
     return Move(X, tuple(blocks), assemble(point.cones, X, tuple(blocks))), decrement
 
@@ -61,14 +62,14 @@ def _hessian(point: Point) -> Array:
     batch = max(1, _CHUNK // n**2)
     for first in range(0, on_X, batch):
         rows = slice(first, min(first + batch, on_X))
-        out[rows] = _image(point, _expand_X(np.eye(on_X)[rows], point))
+        out[rows] = _image(point, _expand_shared(np.eye(on_X)[rows], point))
     at = on_X
     for C, (w, V) in zip(point.cones, point.systems, strict=True):
-        Y = _expand_Y(np.eye(m * (m + 1) // 2), m)
+        Y = _expand_cone(np.eye(m * (m + 1) // 2), m)
         rows = slice(at, at + len(Y))
         out[rows] = _image(point, -np.einsum("ik,pst->piskt", C, Y).reshape(len(Y), n, n))
         inverse = (V / w) @ V.T
-        out[rows, rows] += point.mu * _flatten_Y(inverse @ Y @ inverse)
+        out[rows, rows] += point.mu * _flatten_cone(inverse @ Y @ inverse)
         at += len(Y)
     return (out + out.T) / 2
 
@@ -80,11 +81,11 @@ def _image(point: Point, change: Array) -> Array:
     cross = v[:, :, None] * u
     R = point.mu * (W @ change @ W) + cross + cross.transpose(0, 2, 1)
     grouped = R.reshape(len(R), D, u.size // D, D, -1)
-    blocks = [_flatten_Y(-np.einsum("ik,piskt->pst", C, grouped)) for C in point.cones]
-    return np.concatenate([_flatten_X(R, point), *blocks], axis=1)
+    blocks = [_flatten_cone(-np.einsum("ik,piskt->pst", C, grouped)) for C in point.cones]
+    return np.concatenate([_flatten_shared(R, point), *blocks], axis=1)
 
 
-def _flatten_X(R: Array, point: Point) -> Array:
+def _flatten_shared(R: Array, point: Point) -> Array:
     """Return the coordinates of ``P(R)`` for a batch ``[p, N, N]`` of symmetric matrices."""
     D, m = point.dimension, point.u.size // point.dimension
     i, k = np.triu_indices(D, 1)
@@ -93,7 +94,7 @@ def _flatten_X(R: Array, point: Point) -> Array:
     return np.asarray((blocks[:, :, s, t] - blocks[:, :, t, s]).transpose(1, 0, 2)).reshape(len(R), -1)
 
 
-def _expand_X(x: Array, point: Point) -> Array:
+def _expand_shared(x: Array, point: Point) -> Array:
     D, m = point.dimension, point.u.size // point.dimension
     i, k = np.triu_indices(D, 1)
     s, t = np.triu_indices(m, 1)
@@ -106,13 +107,13 @@ def _expand_X(x: Array, point: Point) -> Array:
     return X.reshape(len(x), D * m, D * m)
 
 
-def _flatten_Y(Y: Array) -> Array:
+def _flatten_cone(Y: Array) -> Array:
     """Return the coordinates of a batch ``[p, m, m]``, symmetrized."""
     s, t = np.triu_indices(Y.shape[-1])
     return (Y[:, s, t] + Y[:, t, s]) * np.where(s == t, 0.5, np.sqrt(0.5))
 
 
-def _expand_Y(y: Array, m: int) -> Array:
+def _expand_cone(y: Array, m: int) -> Array:
     s, t = np.triu_indices(m)
     Y = np.zeros((len(y), m, m))
     Y[:, s, t] = y * np.where(s == t, 0.5, np.sqrt(0.5))

@@ -52,7 +52,8 @@ def face_bound(
         ValueError: if ``q`` is not orthogonal to the null directions, so that the loss has no lower bound.
     """
     kernel = _kernel(lifted.Q)
-    if float(np.abs(kernel.T @ lifted.q).max(initial=0.0)) > 1e-8 * max(float(np.linalg.norm(lifted.q)), 1e-300):
+    along = float(np.abs(kernel.T @ lifted.q).max(initial=0.0))
+    if along > 1e-8 * float(np.linalg.norm(lifted.q)):
         raise ValueError("expected h orthogonal to the null directions of H; got a loss without lower bound")
     shape = packed_shape(lifted.blocks, lifted.dimension)
     plain = lifted.y2 - float(lifted.q @ np.linalg.lstsq(lifted.Q, lifted.q, rcond=_ZERO)[0])
@@ -104,7 +105,7 @@ def _product_span(lifted: Lift, kernel: Array, check: Callable[[], None], patien
         check()
         w = _null_product(root, lifted.dimension, rng)
         rest = w - span @ (span.T @ w)
-        if float(root[:, :].dot(w).dot(root.dot(w))) > 1e-24 * values[-1] or np.linalg.norm(rest) < 1e-6:
+        if float(np.sum((root @ w) ** 2)) > 1e-24 * values[-1] or np.linalg.norm(rest) < 1e-6:
             failures += 1
             continue
         rest -= span @ (span.T @ rest)

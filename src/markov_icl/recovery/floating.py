@@ -81,12 +81,11 @@ def floating_bound(
 def _restrict(
     M: Array, size: Array, q: Array, roots: Array, null: Array
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Return ``U^T M U``, its entrywise error, ``U^T q``, its error and ``|U|^T roots``; ``U`` spans a complement."""
+    """Return ``U^T M U``, its error, ``U^T q``, its error, ``|U|^T roots``; ``U`` spans a complement."""
     n = len(q)
     scale = float(np.abs(M).max(initial=1e-300))
-    if float(np.abs(M @ null).max(initial=0.0)) > 1e-8 * scale or float(np.abs(q @ null).max(initial=0.0)) > 1e-8 * (
-        float(np.abs(q).max()) or 1.0
-    ):
+    on_M, on_q = float(np.abs(M @ null).max(initial=0.0)), float(np.abs(q @ null).max(initial=0.0))
+    if on_M > 1e-8 * scale or on_q > 1e-8 * float(np.abs(q).max()):
         raise ValueError("expected M and q to vanish on the null directions; got others")
     U = sla.null_space(null.T)
     if U.shape[1] + null.shape[1] != n:
@@ -108,7 +107,7 @@ def _assemble(Q: Array, Z: Array, cones: Sequence[Array], S: Sequence[Array]) ->
 
 
 def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
-    """Return a proved lower bound on the smallest eigenvalue of every symmetric matrix within ``error`` of ``M``.
+    """Return a proved lower bound on the eigenvalues of all symmetric matrices within ``error`` of ``M``.
 
     Args:
         M: ``[n, n]``, symmetric.
@@ -132,7 +131,7 @@ def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
     bound += _UNIT * (float(np.linalg.norm(shifted)) + trace) + n * n * _TINY
     if error is not None:
         bound += float(np.linalg.norm(error)) * (1 + gamma(n * n + 10))
-    return shift - bound * _SLACK
+    return float(shift - bound * _SLACK)
 
 
 def _estimate(M: Array) -> float:
@@ -141,10 +140,11 @@ def _estimate(M: Array) -> float:
         factor = sla.cho_factor(M, check_finite=False)
     except np.linalg.LinAlgError:
         raise ValueError("expected a positive definite matrix; got one with no Cholesky factor") from None
-    x = np.random.default_rng(0).standard_normal(M.shape[0])
-    norm = 1.0
+    x: Array = np.random.default_rng(0).standard_normal(M.shape[0])
+    norm = float(np.linalg.norm(x))
     for _ in range(12):
-        x = np.asarray(sla.cho_solve(factor, x / np.linalg.norm(x), check_finite=False))
+        unit: Array = np.asarray(x / norm, dtype=np.float64)
+        x = np.asarray(sla.cho_solve(factor, unit, check_finite=False), dtype=np.float64)
         norm = float(np.linalg.norm(x))
     return 1 / norm
 

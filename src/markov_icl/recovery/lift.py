@@ -120,7 +120,7 @@ def packed_shape(blocks: int, dimension: int) -> tuple[int, int]:
 
 
 def pack(Z: Array, dimension: int) -> Array:
-    """Return the independent entries ``Z[(i, s), (i', s')]``, ``i < i'``, ``s < s'``, of ``P(Z)`` ``[N, N]``."""
+    """Return the independent entries ``Z[(i, s), (i', s')]``, ``i < i'``, ``s < s'``, of ``Z`` ``[N, N]``."""
     m = Z.shape[0] // dimension
     rows, columns = np.triu_indices(dimension, 1)
     s, t = np.triu_indices(m, 1)

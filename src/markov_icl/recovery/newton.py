@@ -241,12 +241,12 @@ class _Preconditioner:
             1 / (float(np.vdot(C, C)) + 1 / np.outer(w, w))
             for C, (w, _) in zip(point.cones, point.systems, strict=True)
         ]
-        inner = point.mu * point.M / 2 + self._product_on_X()
+        inner = point.mu * point.M / 2 + self._product_shared()
         for C, omega, (_, V) in zip(point.cones, self.weights, point.systems, strict=True):
-            inner += _product_on_Y(C @ self.U @ V, omega, V)
+            inner += _product_cone(C @ self.U @ V, omega, V)
         self.factor = sla.cho_factor((inner + inner.T) / 2, lower=True, check_finite=False)
 
-    def _product_on_X(self) -> Array:
+    def _product_shared(self) -> Array:
         """Return ``B B^T`` on ``X``: ``(|u|^2 I - U U^T (x) I - I (x) U^T U + u u^T) / 4``."""
         u, U = self.point.u, self.U
         D, m = U.shape
@@ -281,8 +281,8 @@ class _Preconditioner:
         return out
 
 
-def _product_on_Y(G: Array, omega: Array, V: Array) -> Array:
-    """Return ``B D^{-1} B^T`` on one ``Y``, with ``G = C U V`` and ``omega`` the weights in the basis ``V``."""
+def _product_cone(G: Array, omega: Array, V: Array) -> Array:
+    """Return ``B D^{-1} B^T`` on one ``Y``, ``G = C U V``, ``omega`` the weights in the basis ``V``."""
     D, m = G.shape
     diagonal = np.einsum("ip,ps,kp->sik", G, omega, G, optimize=True)
     out = np.einsum("ip,ps,ks->iskp", G, omega, G, optimize=True)

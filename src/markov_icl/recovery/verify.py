@@ -77,10 +77,10 @@ def verify(
     kind = _kind(proof, moments, certificate)
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
     _check_shapes(certificate, dense)
-    upper = dense.loss(phi(certificate.b, certificate.A))
+    upper = dense.loss(np.asarray(phi(certificate.b, certificate.A), dtype=np.float64))
     if abs(upper - certificate.upper) > _MATCH * max(abs(dense.y2), abs(upper)):
         raise ValueError(
-            f"expected the stated upper bound at (b, A); got {upper:.12g} instead of {certificate.upper:.12g}: "
+            f"expected the stated upper bound {certificate.upper:.12g} at (b, A); got {upper:.12g}: "
             "another task or altered parameters"
         )
     _check_stored(certificate, dense)
@@ -107,7 +107,7 @@ _REASONS = {
 
 
 def covers(paths: Sequence[tuple[tuple[int, int], ...]]) -> bool:
-    """Return whether the leaves' cones cover every ``b``, each inner node having the children ``C`` and ``-C``."""
+    """Return whether the leaves cover every ``b``: each inner node has exactly the children ``C``, ``-C``."""
     if len(paths) == 1:
         return paths[0] == ()
     if any(path == () for path in paths) or not paths:
