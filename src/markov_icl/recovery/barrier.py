@@ -23,7 +23,7 @@ from markov_icl.recovery.polish import polish, rank_one
 
 __all__ = ["Incumbent", "Iterate", "NodeResult", "Scaling", "TimeUp", "add_cone", "solve_node", "start"]
 
-_SHRINK = 10.0
+_SHRINK = 3.0
 _PATIENCE = 15
 _DENSE_UP_TO = 300
 _DENSE_FALLBACK_UP_TO = 2500

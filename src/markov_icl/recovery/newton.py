@@ -21,8 +21,8 @@ from markov_icl.recovery.lift import Array, project
 __all__ = ["Move", "Point", "assemble", "cholesky", "descent", "direction", "evaluate", "line_search"]
 
 _SINGLE_PRECISION_FROM = 300
-_MOST_ITERATIONS = 150
-_WINDOW = 4
+_MOST_ITERATIONS = 300
+_WINDOW = 6
 _ENERGY_LEFT = 0.05
 
 Blocks = tuple[Array, ...]
