@@ -308,7 +308,7 @@ def solve_node(
                 break
             it = replace(it, mu=it.mu / _SHRINK)
     gap = incumbent.loss - lower
-    warm = min((c for c in centred if c.mu * order >= gap), key=lambda c: c.mu, default=centred[0])
+    warm = min((c for c in centred if c.mu * order >= 30 * gap), key=lambda c: c.mu, default=centred[0])
     return NodeResult(lower, best, warm, _split(scaling, best), status)
 
 
