@@ -354,17 +354,30 @@ def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Gener
 
 
 def _split(scaling: Scaling, it: Iterate) -> Array:
-    """Return ``C = sym(e1 e2^T)``, ``e1, e2`` on top of the ``b``-marginal of ``u u^T + mu M^{-1}``."""
+    """Return the ``C``, of rank two and indefinite, that cuts most off the moments on both sides.
+
+    With ``Y = u u^T + mu M^{-1}``, the child ``C`` demands ``<C, Y> >= 0``: the score is the lesser of
+    the sums of positive and of negative eigenvalues of ``<C, Y>``, in the first coordinates.
+    """
     D = it.Kb.shape[0]
     inverse = _inverse(cholesky(it.M))
     u = inverse @ _vector(scaling.lifted.q, it)
-    moment = np.outer(u, u) + it.mu * inverse
-    to_first = it.Ka @ np.linalg.inv(scaling.Ka)
-    weights = to_first @ to_first.T
-    marginal = np.einsum("isjt,st->ij", moment.reshape(D, len(weights), D, -1), weights, optimize=True)
-    back = np.linalg.inv(scaling.Kb)
-    change = back.T @ it.Kb.T
-    _, vectors = np.linalg.eigh(_symmetric(change @ marginal @ change.T))
-    e1, e2 = back @ vectors[:, -1], back @ vectors[:, -2]
-    C = np.outer(e1, e2) + np.outer(e2, e1)
+    back = inverse_of(scaling.Kb)
+    moment = congruence(
+        np.outer(u, u) + it.mu * inverse, back.T @ it.Kb.T, inverse_of(scaling.Ka).T @ it.Ka.T
+    )
+    blocks = moment.reshape(D, len(it.Ka), D, -1).transpose(0, 2, 1, 3)
+    _, vectors = np.linalg.eigh(np.trace(blocks, axis1=2, axis2=3))
+    axes = scaling.Kb / np.linalg.norm(scaling.Kb, axis=0)
+    best, chosen = -1.0, np.eye(D)
+    for basis in (vectors[:, ::-1], axes):
+        for i, k in zip(*np.triu_indices(D, 1), strict=True):
+            e, f = basis[:, i], basis[:, k]
+            for C in (np.outer(e, f) + np.outer(f, e), np.outer(e, e) - np.outer(f, f)):
+                C = C / np.linalg.norm(C)
+                values = np.linalg.eigvalsh(np.tensordot(C, blocks, axes=2))
+                score = float(min(values[values > 0].sum(), -values[values < 0].sum()))
+                if score > best * (1 + 1e-6):
+                    best, chosen = score, C
+    C = _symmetric(back @ chosen @ back.T)
     return np.asarray(C / np.abs(C).max())

@@ -140,10 +140,10 @@ def _estimate(M: Array) -> float:
         factor = sla.cho_factor(M, check_finite=False)
     except np.linalg.LinAlgError:
         raise ValueError("expected a positive definite matrix; got one with no Cholesky factor") from None
-    x: Array = np.random.default_rng(0).standard_normal(M.shape[0])
-    norm: float = float(np.linalg.norm(x))
+    x: Array = np.random.default_rng(0).standard_normal((M.shape[0],))
+    norm = float(np.linalg.norm(x))
     for _ in range(12):
-        unit: Array = np.asarray(x / norm, dtype=np.float64)
+        unit = np.asarray(x / norm, dtype=np.float64)
         x = np.asarray(sla.cho_solve(factor, unit, check_finite=False), dtype=np.float64)
         norm = float(np.linalg.norm(x))
     return 1 / norm
