@@ -1,0 +1,129 @@
+"""The same proof in exact rationals or in ball arithmetic, for small problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import flint
+import numpy as np
+
+from markov_icl.moments.system import RationalMoments, fraction
+from markov_icl.recovery.lift import Array, Lift, lift_positions
+
+__all__ = ["ball_bound", "exact_bound", "ldl"]
+
+_PRECISION = 212
+
+
+def exact_bound(moments: RationalMoments, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> float:
+    """Return ``y2 - q^T M^{-1} q`` rounded down, after proving ``M > 0`` and ``S_c >= 0``.
+
+    Args:
+        moments: exact.
+        Z: ``[N, N]``.
+        cones: the signed ``C_c``.
+        S: one matrix per cone.
+
+    Raises:
+        ValueError: if a pivot is not positive.
+    """
+    at = lift_positions(moments.blocks, moments.dimension)
+    H, h = moments.H.tolist(), [entry[0] for entry in moments.h.tolist()]
+    M = _assemble([[H[i][k] for k in at] for i in at], Z, cones, S, _rational)
+    pivots, solved = ldl(M, [h[i] for i in at], "M")
+    value = moments.y2 - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), flint.fmpq(0))
+    return _down(fraction(value))
+
+
+def ball_bound(lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array], data_error: float) -> float:
+    """Return the same bound in ball arithmetic, for all data within ``e = data_error`` of ``lifted``.
+
+    With ``s = sqrt(diag Q)`` and ``delta = e |s|^2``, ``M - 2 delta I > 0`` gives ``M' >= delta I``; at
+    ``x = M^{-1} q`` with ``w = s.|x|`` the bound moves by at most
+    ``e (y2 + 2 sqrt(y2) w + w^2 + (sqrt(y2) + w)^2)``.
+
+    Raises:
+        ValueError: if a pivot is not proved positive.
+    """
+    with flint.ctx.workprec(_PRECISION):
+        Q = [[flint.arb(float(entry)) for entry in row] for row in lifted.Q]
+        M = _assemble(Q, Z, cones, S, lambda value: flint.arb(float(value)))
+        q = [flint.arb(float(entry)) for entry in lifted.q]
+        x = [row[0] for row in flint.arb_mat(M).solve(flint.arb_mat([[e] for e in q])).tolist()]
+        roots = [Q[i][i].sqrt() for i in range(len(q))]
+        e, zero = flint.arb(data_error), flint.arb(0)
+        w = sum((s * abs(t) for s, t in zip(roots, x, strict=True)), zero)
+        trace = sum((Q[i][i] for i in range(len(q))), zero)
+        for i, row in enumerate(M):
+            row[i] -= 2 * e * trace
+        ldl(M, [], "M")
+        y2 = flint.arb(lifted.y2)
+        root = abs(y2).sqrt()
+        value = y2 - sum((s * t for s, t in zip(q, x, strict=True)), zero)
+        low = (value - e * (abs(y2) + 2 * root * w + w * w + (root + w) ** 2)).lower()
+        mantissa, exponent = low.man_exp()
+        return _down(Fraction(int(mantissa)) * Fraction(2) ** int(exponent))
+
+
+def ldl(matrix: list[list[Any]], right: list[Any], name: str) -> tuple[list[Any], list[Any]]:
+    """Return the pivots of ``M = L D L^T`` and ``L^{-1} right``.
+
+    Args:
+        matrix: symmetric, overwritten.
+        right: a vector, or empty.
+        name: for the message.
+
+    Raises:
+        ValueError: if a pivot is not proved positive.
+    """
+    n, solved, pivots = len(matrix), list(right), []
+    for k in range(n):
+        row = matrix[k]
+        if not row[k] > 0:
+            raise ValueError(f"expected a positive definite {name}; got pivot {k + 1} not positive")
+        pivots.append(row[k])
+        for i in range(k + 1, n):
+            factor = row[i] / row[k]
+            if factor == 0:
+                continue
+            target = matrix[i]
+            for j in range(i, n):
+                target[j] -= factor * row[j]
+            if solved:
+                solved[i] -= factor * solved[k]
+    return pivots, solved
+
+
+def _rational(value: float) -> Any:
+    numerator, denominator = value.as_integer_ratio()
+    return flint.fmpq(numerator, denominator)
+
+
+def _assemble(
+    Q: list[list[Any]],
+    Z: Array,
+    cones: Sequence[Array],
+    S: Sequence[Array],
+    number: Callable[[float], Any],
+) -> list[list[Any]]:
+    """Return ``M = Q + Z - sum_c C_c (x) S_c`` after proving every ``S_c`` zero or positive definite."""
+    M = [[e + number(float(z)) for e, z in zip(*rows, strict=True)] for rows in zip(Q, Z, strict=True)]
+    for C, s in zip(cones, S, strict=True):
+        if not s.any():
+            continue
+        exact = [[number(float(e)) for e in row] for row in s]
+        m = len(exact)
+        for i, k in zip(*np.nonzero(C), strict=True):
+            weight = number(float(C[i, k]))
+            for a in range(m):
+                for b in range(m):
+                    M[i * m + a][k * m + b] -= weight * exact[a][b]
+        ldl(exact, [], "S")
+    return M
+
+
+def _down(exact: Fraction) -> float:
+    nearest = float(exact)
+    return nearest if Fraction(nearest) <= exact else float(np.nextafter(nearest, -np.inf))
