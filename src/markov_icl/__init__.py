@@ -13,20 +13,31 @@ if TYPE_CHECKING:
     from markov_icl.models.predictors import posterior_predictive
     from markov_icl.moments.compute import compute_moments, rational_moments
     from markov_icl.moments.enumeration import enumerate_moments
+    from markov_icl.recovery.certificate import Certificate
+    from markov_icl.recovery.certify import certify
     from markov_icl.recovery.factor import recover
+    from markov_icl.recovery.fit import best
+    from markov_icl.recovery.heads import heads
+    from markov_icl.recovery.nearest import nearest
+    from markov_icl.recovery.verify import verify
     from markov_icl.tasks.data import from_sequences
     from markov_icl.tasks.prompts import MarkovTask, RegressionTask
     from markov_icl.tasks.sampling import sample_prompts
     from markov_icl.tasks.spec import task_from_file
 
 _HOMES = {
+    "Certificate": "recovery.certificate",
     "MarkovTask": "tasks.prompts",
     "RegressionTask": "tasks.prompts",
+    "best": "recovery.fit",
+    "certify": "recovery.certify",
     "compute_moments": "moments.compute",
     "coordinate_slices": "landscape.slices",
     "enumerate_moments": "moments.enumeration",
     "from_sequences": "tasks.data",
+    "heads": "recovery.heads",
     "minimizer": "landscape.minimizer",
+    "nearest": "recovery.nearest",
     "phi": "features",
     "posterior_predictive": "models.predictors",
     "predict": "features",
@@ -35,16 +46,22 @@ _HOMES = {
     "recover": "recovery.factor",
     "sample_prompts": "tasks.sampling",
     "task_from_file": "tasks.spec",
+    "verify": "recovery.verify",
 }
 
 __all__ = [
+    "Certificate",
     "MarkovTask",
     "RegressionTask",
+    "best",
+    "certify",
     "compute_moments",
     "coordinate_slices",
     "enumerate_moments",
     "from_sequences",
+    "heads",
     "minimizer",
+    "nearest",
     "phi",
     "posterior_predictive",
     "predict",
@@ -53,6 +70,7 @@ __all__ = [
     "recover",
     "sample_prompts",
     "task_from_file",
+    "verify",
 ]
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from markov_icl.experiments.claims import CLAIMS
+from markov_icl.experiments.gap import certified_gap
 from markov_icl.experiments.heldout import score_held_out
 from markov_icl.experiments.realizability import realizability_map, theorem_parameters
 from markov_icl.features import phi
@@ -16,6 +17,8 @@ VERDICTS = {
     "Theorem 3.4, Example C.5": "holds",
     "Lemma C.8": "holds unless all chains start in state 0",
     "Theorem 3.5, Problem C.9": "differs: exact recovery is polynomial",
+    "Remark C.15": "holds, but the upper end is loose",
+    "Example C.16": "holds",
 }
 
 
@@ -51,3 +54,11 @@ def test_weather_scores_stand_in_order():
     score = score_held_out(data, minimizer(data.task))
     assert score.groups == 12
     assert score.bayes < score.optimum < score.constant + 2 * score.constant_se
+
+
+def test_certified_gap_brackets_the_known_values():
+    gap = certified_gap([2, 3], [1, 100])
+    np.testing.assert_allclose(gap.upper, [[0.4111289240, 0.3364292773], [0.3406091582, 0.2347244554]], atol=1e-9)
+    assert gap.certified.all()
+    assert (gap.upper - gap.lower <= 1e-6).all()
+    assert (gap.floor <= gap.upper + 1e-12).all()

@@ -90,6 +90,14 @@ def test_optimum_of_real_sequences(capsys):
         ["sample", "--regression", 2],
         ["slices", "--length", 3],
         ["map", "--p", "1/4,1/2", "--contexts", "1,10"],
+        ["best", "--length", 3],
+        ["best", "--length", 3, "--heads", 2, "--starts", 5],
+        ["nearest", "--length", 3],
+        ["nearest", "--regression", 2, "--norm", "euclidean"],
+        ["heads", "--length", 3],
+        ["certify", "--length", 3],
+        ["certify", "--initial", "stationary"],
+        ["certify", "--regression", 2],
     ],
     ids=lambda a: " ".join(str(v) for v in a if str(v) != WEATHER),
 )
@@ -121,12 +129,47 @@ def test_sample_writes_arrays(capsys, tmp_path):
 def test_pictures(capsys, tmp_path, suffix):
     heads = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     commands = [["optimum", "--length", 3], ["slices"], ["map", "--p", "1/2,3/4", "--contexts", "1,2,9"], ["sample"]]
+    commands += [["best", "--length", 3], ["nearest"], ["heads"], ["certify"]]
     for k, command in enumerate(commands):
         path = tmp_path / f"{k}.{suffix}"
         code, _, err = run(capsys, *command, "--plot", path)
         assert code == 0, err
         assert path.read_bytes().startswith(heads[suffix])
     assert len(list(tmp_path.iterdir())) == len(commands)
+
+
+def test_certificates_travel(capsys, tmp_path):
+    path = tmp_path / "proof.safetensors"
+    made = answer(capsys, "certify", "--length", 3, "--context", 10, "--save", path)
+    assert made["status"] == "certified"
+    assert made["verified"] == "rational"
+    assert made["gap"] <= 1e-6
+    assert {"upper", "lower", "nodes", "b", "A", "seconds"} <= set(made)
+    checked = answer(capsys, "verify", path)
+    assert checked["lower"] == made["lower"]
+    assert checked["task"]["length"] == 3
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(bytes(content))
+    code, out, err = run(capsys, "verify", path)
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    path.write_bytes(bytes(content[:-40]))
+    assert run(capsys, "verify", path)[0] == 2
+
+
+def test_a_time_limit_still_gives_a_valid_bound(capsys):
+    result = answer(capsys, "certify", "--length", 8, "--context", 100, "--time-limit", "0.2")
+    assert result["status"] == "bound"
+    assert result["lower"] <= result["upper"]
+    assert result["verified"] == "float"
+
+
+def test_best_shows_every_minimum(capsys):
+    result = answer(capsys, "best", "--length", 3, "--context", 10)
+    np.testing.assert_allclose([m["loss"] for m in result["minima"]], [0.2546047767, 0.2551127991], atol=1e-9)
+    assert result["floor"] < result["loss"]
+    assert np.array(result["A"]).shape == (3, 2)
 
 
 def test_task_files_and_overrides(capsys, tmp_path):
@@ -203,6 +246,20 @@ BAD = [
     ["map", "--contexts", "0"],
     ["map", "--contexts", "one"],
     ["map", "--length", 3],
+    ["best", "--heads", 9],
+    ["best", "--starts", 0],
+    ["nearest", "--norm", "spectral"],
+    ["heads", "--max-heads", 9],
+    ["certify", "--tolerance", 0],
+    ["certify", "--tolerance", "nan"],
+    ["certify", "--time-limit", -1],
+    ["certify", "--save", "x.txt"],
+    ["certify", "--plot", "x.txt"],
+    ["certify", "--length", 60],
+    ["certify", "--length", 25],
+    ["verify"],
+    ["verify", "nowhere.safetensors"],
+    ["verify", WEATHER],
     ["map", "--context", 3],
     ["report", "--out", WEATHER],
 ]
@@ -270,7 +327,7 @@ def test_report_is_one_complete_file(tmp_path):
     assert shares[-1] == 1.0
     for text in ("Lemma 3.1", "Theorem 3.5", "Lemma C.8", "Seattle", "Fig. 10", "prefers-color-scheme", "viewport"):
         assert text in page
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 6
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")

@@ -16,7 +16,9 @@ from markov_icl.landscape.minimizer import minimizer
 from markov_icl.moments.compute import compute_moments, rational_moments
 from markov_icl.moments.enumeration import enumerate_moments
 from markov_icl.moments.system import fraction_array
+from markov_icl.recovery.certify import certify
 from markov_icl.recovery.factor import recover
+from markov_icl.recovery.nearest import nearest
 from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, independent_start
 
 __all__ = ["CLAIMS", "Claim", "Finding"]
@@ -234,6 +236,41 @@ def exact_recovery() -> Finding:
     )
 
 
+def nearest_point_sandwich() -> Finding:
+    """Remark C.15: ``f~(X*) <= f* <= f(psi(X*))`` with the certified ``f*`` in the middle."""
+    rows, holds = [], True
+    for length, context in ((2, 1), (3, 10), (4, 100)):
+        task = MarkovTask(length=length, context=context)
+        form, proof = minimizer(task), certify(task)
+        above = form.moments.loss(nearest(form.X, "euclidean").X)
+        holds &= form.loss <= proof.upper and proof.lower <= above
+        rows.append(f"length {length}, n = {context}: {form.loss:.4f}, {proof.upper:.4f}, {above:.4f}")
+    return Finding(
+        "holds, but the upper end is loose" if holds else "differs",
+        f"f~(X*), certified f*, loss at the point nearest to X* (Euclidean norm, best found): {'; '.join(rows)}. "
+        "Being near X* says little about the loss; finding the nearest point is NP-hard as well.",
+        "1e-6",
+    )
+
+
+def length_three() -> Finding:
+    """Example C.16: the optimum of length 3 has no preimage."""
+    kinds, structure = [], []
+    for context in (1, 10, 100):
+        task = MarkovTask(length=3, context=context)
+        witness = recover(minimizer(task, "rational").X_exact).witness  # type: ignore[arg-type]
+        kinds.append(witness.kind if witness else "none")
+        proof = certify(task)
+        b = proof.b / np.abs(proof.b).max()
+        structure.append(f"n = {context}: b = ({', '.join(f'{v:.3f}' for v in b)}), f* = {proof.upper:.6f}")
+    return Finding(
+        "holds" if "none" not in kinds else "differs",
+        f"X* of length 3 has no preimage for n = 1, 10, 100 (exact witnesses: {', '.join(kinds)}). Certified optimal "
+        f"parameters: {'; '.join(structure)}.",
+        "exact; f* to 1e-6",
+    )
+
+
 CLAIMS = (
     Claim(
         "Lemma 3.1",
@@ -270,5 +307,17 @@ CLAIMS = (
         "Recovering transformer parameters from X* is NP-hard.",
         exact_recovery,
         "markov-icl recover --length 3 --context 100",
+    ),
+    Claim(
+        "Remark C.15",
+        "The loss at X* and at the realizable point nearest to it enclose the best realizable loss.",
+        nearest_point_sandwich,
+        "markov-icl nearest --norm euclidean --length 3 --context 10",
+    ),
+    Claim(
+        "Example C.16",
+        "Length 3: X* has no preimage.",
+        length_three,
+        "markov-icl certify --length 3 --context 100",
     ),
 )

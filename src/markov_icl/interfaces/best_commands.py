@@ -190,13 +190,14 @@ def certify(
     """The global minimum over transformer parameters, with a verified proof of globality."""
     from markov_icl.interfaces import output
     from markov_icl.recovery.certify import certify as prove
+    from markov_icl.recovery.problem import is_estimate
     from markov_icl.tasks.spec import task_to_dict
 
     output.check_target(plot)
     output.check_target(save, (".safetensors",))
     began = time.monotonic()
     system, _, form = _system(source, memory)
-    estimated = form.loss_error is not None
+    estimated = is_estimate(system)
     trace: list[tuple[float, float, float]] = []
     with output.status_line("certify") as show:
 
@@ -205,7 +206,7 @@ def certify(
             show(f"lower {lower:.9f}  upper {upper:.9f}  gap {upper - lower:.1e}  nodes {nodes}  {seconds:.0f} s")
 
         header = None if estimated else task_to_dict(source.task)
-        proof = prove(system, tolerance, time_limit, progress, seed, task=header)
+        proof = prove(system, tolerance, time_limit, progress, seed, task=header, memory=memory)
     seconds = time.monotonic() - began
     if save is not None:
         proof.save(save)
@@ -236,20 +237,14 @@ def certify(
 def verify(
     file: Annotated[Path, typer.Argument(help="A certificate that `certify --save` wrote.")],
     json: Json = False,
-    memory: Memory = 8.0,
 ) -> None:
     """Prove a certificate's bound afresh, from the task in its header; nothing else in it is trusted."""
     from markov_icl.interfaces import output
-    from markov_icl.moments.compute import cheapest_exact
     from markov_icl.recovery.certificate import Certificate
     from markov_icl.recovery.verify import verify as check
-    from markov_icl.tasks.spec import TaskSpec
 
     certificate = Certificate.load(file)
-    moments = None
-    if certificate.task is not None:
-        moments = cheapest_exact(TaskSpec.read(dict(certificate.task)).task(), memory=memory)
-    verdict = check(certificate, moments)
+    verdict = check(certificate)
     about = "the task in its header" if certificate.task is not None else "the quadratic it stores"
     if json:
         output.print_json({**verdict.__dict__, "gap": verdict.gap, "about": about, "task": certificate.task})

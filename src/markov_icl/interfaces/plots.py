@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from markov_icl.experiments.gap import CertifiedGap
 from markov_icl.experiments.realizability import RealizabilityMap
 from markov_icl.features import split_blocks, vech_indices
 from markov_icl.landscape.minimizer import ClosedForm
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "plot_blocks",
     "plot_certificate",
+    "plot_gap",
     "plot_heads",
     "plot_map",
     "plot_minima",
@@ -147,6 +149,26 @@ def plot_prompts(prompts: Prompts) -> Figure:
     return figure
 
 
+def plot_gap(gap: CertifiedGap) -> Figure:
+    """Draw ``f* - f~*`` against length, a line a context size; bars span the certified interval."""
+    figure, axes = _figure(1, 1, 6.0, 3.8)
+    axis = axes[0, 0]
+    for k, (context, marker) in enumerate(zip(gap.contexts, "osD^v<>"[: len(gap.contexts)], strict=False)):
+        low = np.maximum(gap.lower[:, k] - gap.floor[:, k], 0)
+        high = gap.upper[:, k] - gap.floor[:, k]
+        shown = high > 2e-6  # below the certificates' tolerance there is nothing to see
+        middle = (low + high) / 2
+        bars = np.stack([middle - low, high - middle])[:, shown]
+        lengths = np.array(gap.lengths)[shown]
+        axis.errorbar(lengths, middle[shown], yerr=bars, marker=marker, capsize=3, label=f"n = {context}")
+    axis.set_yscale("log")
+    axis.set_xticks(gap.lengths)
+    axis.set_xlabel("length")
+    axis.set_ylabel("certified gap to the enlarged optimum")
+    axis.legend(frameon=False)
+    return figure
+
+
 def plot_minima(fit: Fit, floor: float) -> Figure:
     """Draw each local minimum's loss against the share of random starts that ended there."""
     figure, axes = _figure(1, 1, 6.0, 3.6)
@@ -159,8 +181,8 @@ def plot_minima(fit: Fit, floor: float) -> Figure:
     axis.axvline(floor, color="0.5", ls="--", lw=1, label=f"enlarged optimum, {floor:.8g}")
     axis.set_xlabel("loss")
     axis.set_ylabel("random starts")
-    axis.set_ylim(bottom=0)
-    axis.legend(fontsize=8, frameon=False)
+    axis.set_ylim(0, 1.35 * max(starts, default=1))
+    axis.legend(fontsize=8, loc="upper center", ncols=3, frameon=False, columnspacing=1.0)
     return figure
 
 
@@ -189,11 +211,12 @@ def plot_heads(curve: HeadsCurve) -> Figure:
     axis = axes[0, 0]
     gaps = np.asarray(curve.gaps)
     r = np.arange(1, len(gaps) + 1)
-    lowest = min((g for g in gaps if g > curve.tolerance), default=1e-6) / 10
-    axis.semilogy(r, np.maximum(gaps, lowest), "o-", color=_INK)
-    for k, gap in zip(r, gaps, strict=True):
-        if gap <= curve.tolerance:
-            axis.annotate("no gap", (k, lowest), textcoords="offset points", xytext=(0, 7), ha="center", fontsize=8)
+    open_gap = gaps > curve.tolerance
+    axis.semilogy(r[open_gap], gaps[open_gap], "o-", color=_INK, label="gap")
+    axis.set_xlim(0.6, len(r) + 0.4)
+    for k in r[~open_gap]:
+        axis.axvspan(k - 0.4, k + 0.4, color="0.9", lw=0)
+        axis.annotate("no gap", (k, 0.5), xycoords=("data", "axes fraction"), ha="center", fontsize=9)
     axis.set_xticks(r)
     axis.set_xlabel("heads")
     axis.set_ylabel("best loss found, minus enlarged optimum")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from markov_icl.moments.compute import DEFAULT_MEMORY_GB
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.recovery.barrier import (
     Incumbent,
@@ -27,6 +28,7 @@ from markov_icl.recovery.certificate import Certificate, Leaf
 from markov_icl.recovery.facial import face_bound
 from markov_icl.recovery.floating import DATA_ERROR, floating_bound
 from markov_icl.recovery.lift import Array, Lift, join, lift, unpack
+from markov_icl.recovery.problem import Problem, pose
 from markov_icl.recovery.verify import Verified, verify
 
 __all__ = ["Progress", "certify"]
@@ -34,11 +36,13 @@ __all__ = ["Progress", "certify"]
 Progress = Callable[[float, float, int, float], None]
 _ONE_THREAD_UP_TO = 1500
 _RANDOM_STARTS = 8
+_MATRICES = 30
+"""Matrices of order ``N`` alive at once; measured 29 at ``d = 12``."""
 _AIM = 0.9
 
 
 def certify(
-    moments: Moments | RationalMoments,
+    problem: Problem,
     tolerance: float = 1e-6,
     time_limit: float | None = None,
     progress: Progress | None = None,
@@ -46,20 +50,23 @@ def certify(
     method: str = "barrier",
     most_nodes: int = 10_000,
     task: Mapping[str, Any] | None = None,
+    memory: float = DEFAULT_MEMORY_GB,
 ) -> Certificate:
     """Find the best one-layer loss over all ``(b, A)`` and prove how good it is.
 
     A time limit, or Ctrl-C, ends the search early with the valid bound reached so far.
 
     Args:
-        moments: the quadratic ``f~``; any ``J >= 1``, ``D >= 2``.
+        problem: a task, or the quadratic ``f~`` as moments; any ``J >= 1``, ``D >= 2``.
         tolerance: gap to reach, in squared states.
         time_limit: seconds; None for none.
         progress: called with ``(lower, upper, nodes, seconds)`` at every better bound; not yet verified.
         seed: of the random starts and of the rounding.
         method: ``barrier``, or ``clarabel`` (small sizes, first level only; needs the extra ``sdp``).
         most_nodes: nodes of the tree.
-        task: the task as plain data, kept in the certificate in place of the moments.
+        task: the task of given moments as plain data, kept in the certificate in place of the moments.
+
+        memory: refuse a proof that needs more, in gigabytes.
 
     Returns:
         A verified certificate.
@@ -74,7 +81,10 @@ def certify(
     if method not in ("barrier", "clarabel"):
         raise ValueError(f"expected method 'barrier' or 'clarabel'; got {method!r}")
     began = time.monotonic()
+    moments, header = pose(problem)
+    task = header if task is None else task
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
+    _require_memory(dense.blocks * dense.dimension**2, memory)
     lifted = lift(dense)
     least = float(np.linalg.eigvalsh(dense.H)[0])
     if least < -1e-10 * float(np.trace(dense.H)):
@@ -91,6 +101,15 @@ def certify(
         search.incumbent.offer(search.incumbent.b, search.incumbent.a, sweeps=1, steps=100)
         certificate = search.certificate(dense, task)
         return _verified(certificate, search, moments, began)
+
+
+def _require_memory(size: int, memory: float) -> None:
+    needed = _MATRICES * 8 * size**2 / 1e9
+    if needed > memory:
+        raise ValueError(
+            f"expected a proof within {memory:g} GB; got matrices of order {size}, about {needed:.3g} GB in all "
+            "(use a shorter length, or allow more memory)"
+        )
 
 
 def _threads(size: int) -> AbstractContextManager[object]:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from markov_icl.features import phi
-from markov_icl.moments.system import Moments
+from markov_icl.recovery.problem import Problem, dense
 from markov_icl.recovery.projection import Projection, forms
 from markov_icl.recovery.quadratic import Dense, Quadratic
 from markov_icl.recovery.starts import balance, informed_starts, random_starts
@@ -88,7 +88,7 @@ class Fit:
 
 
 def best(
-    moments: Moments,
+    problem: Problem,
     heads: int = 1,
     starts: int = 64,
     seed: int | np.random.Generator = 0,
@@ -103,7 +103,7 @@ def best(
     singular the minimum-norm ``A`` is taken.
 
     Args:
-        moments: of the task.
+        problem: a task, or its moments.
         heads: ``1 <= r <= D``; ``r = D`` realizes every ``X``.
         starts: number of random starts.
         seed: of the random starts.
@@ -116,7 +116,7 @@ def best(
 
     Source: Remark C.15; variable projection after Golub & Pereyra (1973).
     """
-    return search(Dense.of(moments), heads, starts, seed, initial, informed, progress)
+    return search(Dense.of(dense(problem)), heads, starts, seed, initial, informed, progress)
 
 
 def search(

@@ -18,11 +18,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from markov_icl.features import to_symmetric
-from markov_icl.moments.system import Moments, rational
+from markov_icl.landscape.minimizer import solve_rational
+from markov_icl.moments.system import Moments, RationalMoments, rational
 from markov_icl.recovery.common_zero import common_zero_exists
 from markov_icl.recovery.factor import recover
 from markov_icl.recovery.fit import Fit, search
 from markov_icl.recovery.inertia import indefinite_combination
+from markov_icl.recovery.problem import Problem, pose
 from markov_icl.recovery.projection import frame
 from markov_icl.recovery.quadratic import Dense
 
@@ -107,7 +109,7 @@ def split_heads(X: NDArray[np.generic], blocks: int | None = None) -> Split:
 
 
 def heads(
-    moments: Moments,
+    problem: Problem,
     max_heads: int | None = None,
     starts: int = 16,
     seed: int | np.random.Generator = 0,
@@ -118,7 +120,7 @@ def heads(
     """Search for the best loss with ``r = 1, 2, ..`` heads, each time from the best with one head fewer.
 
     Args:
-        moments: of the task.
+        problem: a task, or its moments; a task small enough for fractions brings its ``minimizer`` along.
         max_heads: the largest ``r`` tried; None means ``D``, where the gap is zero.
         starts: random starts for each ``r``.
         seed: of the searches.
@@ -130,6 +132,10 @@ def heads(
     Raises:
         ValueError: if ``max_heads`` or ``minimizer`` does not fit the task.
     """
+    system, _ = pose(problem)
+    moments = system.to_float() if isinstance(system, RationalMoments) else system
+    if minimizer is None and isinstance(system, RationalMoments):
+        minimizer = solve_rational(system).X_exact
     quadratic, D = Dense.of(moments), moments.dimension
     largest = D if max_heads is None else max_heads
     if not 1 <= largest <= D:

@@ -19,6 +19,7 @@ from markov_icl.recovery.certificate import Certificate, Leaf
 from markov_icl.recovery.exact import ball_bound, exact_bound
 from markov_icl.recovery.floating import DATA_ERROR, floating_bound
 from markov_icl.recovery.lift import lift, partial_transpose, unpack
+from markov_icl.recovery.problem import moments_of_header
 
 __all__ = ["Verified", "covers", "verify"]
 
@@ -60,8 +61,8 @@ def verify(
 
     Args:
         certificate: what is to be checked.
-        moments: the quadratic it is about, computed by the caller from ``certificate.task``; if None, the
-            quadratic stored in the certificate.
+        moments: the quadratic it is about; if None, computed afresh from ``certificate.task``, or, where
+            there is no task, the quadratic stored in the certificate.
         proof: ``auto`` (rational if the moments are and ``N <= 60``, else float), or one of ``rational``,
             ``interval``, ``float``.
         data_error: relative error allowed in the moments, ``|dH_ij| <= e sqrt(H_ii H_jj)``,
@@ -71,9 +72,12 @@ def verify(
         ValueError: one line, if the certificate is refused.
     """
     if moments is None:
-        moments = certificate.moments
-        if moments is None:
-            raise ValueError("expected the moments of the certificate's task; got none")
+        if certificate.task is not None:
+            moments = moments_of_header(dict(certificate.task))
+        elif certificate.moments is not None:
+            moments = certificate.moments
+        else:
+            raise ValueError("expected a certificate with a task or with moments; got neither")
     kind = _kind(proof, moments, certificate)
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
     _check_shapes(certificate, dense)
