@@ -190,11 +190,13 @@ def certify(
     """The global minimum over transformer parameters, with a verified proof of globality."""
     from markov_icl.interfaces import output
     from markov_icl.recovery.certify import certify as prove
+    from markov_icl.recovery.certify import require_memory
     from markov_icl.recovery.problem import is_estimate
     from markov_icl.tasks.spec import task_to_dict
 
     output.check_target(plot)
     output.check_target(save, (".safetensors",))
+    require_memory(source.task.blocks * source.task.dimension**2, memory)
     began = time.monotonic()
     system, _, form = _system(source, memory)
     estimated = is_estimate(system)

@@ -31,7 +31,7 @@ from markov_icl.recovery.lift import Array, Lift, join, lift, unpack
 from markov_icl.recovery.problem import Problem, pose
 from markov_icl.recovery.verify import Verified, verify
 
-__all__ = ["Progress", "certify"]
+__all__ = ["Progress", "certify", "require_memory"]
 
 Progress = Callable[[float, float, int, float], None]
 _ONE_THREAD_UP_TO = 1500
@@ -81,10 +81,10 @@ def certify(
     if method not in ("barrier", "clarabel"):
         raise ValueError(f"expected method 'barrier' or 'clarabel'; got {method!r}")
     began = time.monotonic()
+    require_memory(problem.blocks * problem.dimension**2, memory)
     moments, header = pose(problem)
     task = header if task is None else task
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
-    _require_memory(dense.blocks * dense.dimension**2, memory)
     lifted = lift(dense)
     least = float(np.linalg.eigvalsh(dense.H)[0])
     if least < -1e-10 * float(np.trace(dense.H)):
@@ -103,7 +103,12 @@ def certify(
         return _verified(certificate, search, moments, began)
 
 
-def _require_memory(size: int, memory: float) -> None:
+def require_memory(size: int, memory: float) -> None:
+    """Refuse a proof with matrices of order ``size = J D^2`` that would not fit.
+
+    Raises:
+        ValueError: with the memory that it needs.
+    """
     needed = _MATRICES * 8 * size**2 / 1e9
     if needed > memory:
         raise ValueError(
