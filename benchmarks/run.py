@@ -25,6 +25,7 @@ from markov_icl.features import phi, vech_indices
 from markov_icl.moments.assembly import start_laws
 from markov_icl.moments.conditional import chain_moments, tuple_places
 from markov_icl.moments.quadrature import kernel_rule, nodes_per_variable
+from markov_icl.recovery.lift import lift
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, object]
@@ -115,6 +116,43 @@ def bench_recovery(repeat: int) -> list[Row]:
     return rows
 
 
+def generic_bound(task: mi.MarkovTask) -> float:
+    """The first level as anybody would write it: cvxpy with Clarabel, the tied blocks as equalities."""
+    import cvxpy as cp
+
+    lifted = lift(mi.compute_moments(task))
+    D, N = lifted.dimension, lifted.size
+    m = N // D
+    gamma, block = cp.Variable(), cp.Variable((N + 1, N + 1), PSD=True)
+    M = block[1:, 1:]
+    tied = [
+        M[i * m : (i + 1) * m, k * m : (k + 1) * m] + M[k * m : (k + 1) * m, i * m : (i + 1) * m]
+        == lifted.Q[i * m : (i + 1) * m, k * m : (k + 1) * m] + lifted.Q[k * m : (k + 1) * m, i * m : (i + 1) * m]
+        for i in range(D)
+        for k in range(i, D)
+    ]
+    corner = [block[0, 0] == lifted.y2 - gamma, block[0, 1:] == -lifted.q]
+    return float(cp.Problem(cp.Maximize(gamma), [*tied, *corner]).solve(solver=cp.CLARABEL))
+
+
+def bench_certify(repeat: int) -> list[Row]:
+    rows = []
+    for d in (3, 4):
+        task = mi.MarkovTask(length=d + 1, context=100)
+        start = time.perf_counter()
+        generic = generic_bound(task)  # minutes at d = 4: once is enough
+        literal = time.perf_counter() - start
+        row = compare(f"certify, d = {d}, beside cvxpy + Clarabel", lambda t=task: mi.certify(t), None, repeat)
+        proof = mi.certify(task)
+        row |= {"literal_s": literal, "ratio": literal / row["fast_s"], "cvxpy_value_unverified": generic}  # type: ignore[operator]
+        rows.append(row | {"lower": proof.lower, "upper": proof.upper})
+    for d in (5, 8, 10):
+        task = mi.MarkovTask(length=d + 1, context=100)
+        row = compare(f"certify, d = {d}", lambda t=task: mi.certify(t), None, 1 if d == 10 else repeat)
+        rows.append(row)
+    return rows
+
+
 def bench_startup(repeat: int) -> list[Row]:
     commands = {
         "import markov_icl": ["-c", "import markov_icl"],
@@ -132,6 +170,7 @@ BENCHMARKS = {
     "minimizer": bench_minimizer,
     "rational": bench_rational,
     "recovery": bench_recovery,
+    "certify": bench_certify,
     "startup": bench_startup,
 }
 
