@@ -206,6 +206,12 @@ BAD = [
     ["optimum", "--values", "0,0"],
     ["optimum", "--values", "a,b"],
     ["optimum", "--method", "magic"],
+    ["optimum", "--values", "1e300,0"],
+    ["optimum", "--context", "1" + 400 * "0"],
+    ["optimum", "--context", "1" + 5000 * "0"],
+    ["optimum", "--prior", "beta:1e-300,1,1,1"],
+    ["optimum", "--prior", "dirichlet:1e300"],
+    ["optimum", "--states", 300],
     ["optimum", "--method", "symbolic", "--length", 3],
     ["optimum", "--method", "rational", "--initial", "stationary"],
     ["optimum", "--method", "rational", "--length", 20],
@@ -265,7 +271,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("arguments", BAD, ids=lambda a: " ".join(str(v) for v in a if str(v) != WEATHER))
+@pytest.mark.parametrize("arguments", BAD, ids=lambda a: " ".join(str(v)[:40] for v in a if str(v) != WEATHER))
 def test_rubbish_gets_one_line_and_leaves_no_file(capsys, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, *arguments)
@@ -298,6 +304,16 @@ def test_a_figure_that_cannot_be_written_leaves_nothing(capsys, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def test_our_own_mistakes_are_one_line_too(capsys, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug\nin two lines")
+
+    monkeypatch.setattr("markov_icl.landscape.minimizer.minimizer", broken)
+    code, out, err = run(capsys, "optimum")
+    assert (code, out) == (1, "")
+    assert err.startswith("markov-icl: internal error: RuntimeError: a bug in two lines")
+
+
 def test_interrupt_is_quiet(capsys, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -306,6 +322,13 @@ def test_interrupt_is_quiet(capsys, monkeypatch):
     code, _, err = run(capsys, "optimum")
     assert code == 130
     assert err == "markov-icl: stopped\n"
+
+
+def test_a_reader_that_stops_early():
+    command = f"{sys.executable} -m markov_icl optimum --length 11 | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
 
 
 def test_as_a_process():

@@ -104,7 +104,9 @@ def test_one_node_fewer_is_not_exact(d):
     assert np.abs(fewer - H).max() > 1e-9
 
 
-@pytest.mark.parametrize(("a", "b"), [(F(1), F(1)), (F(1, 10), F(7, 2)), (F(40), F(3))])
+@pytest.mark.parametrize(
+    ("a", "b"), [(F(1), F(1)), (F(1, 10), F(7, 2)), (F(40), F(3)), (F(1, 10**6), F(1, 10**6)), (F(10**6), F(2))]
+)
 def test_beta_rules_integrate_their_degree(a, b):
     nodes = 6
     v, w = beta_rule(a, b, nodes)

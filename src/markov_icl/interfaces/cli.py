@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -33,16 +34,26 @@ def main(arguments: list[str] | None = None) -> None:
     sys.set_int_max_str_digits(0)  # exact results may be long
     try:
         code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except ClickException as error:
         _fail(error.format_message())
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except (ValueError, OSError) as error:
         _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except MemoryError:
         _fail("expected a smaller task; got one that does not fit in memory")
-    except BrokenPipeError:
-        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("MARKOV_ICL_DEBUG"):
+            raise
+        sys.stderr.write(
+            f"markov-icl: internal error: {type(error).__name__}: {' '.join(str(error).split())[:200]} "
+            "(please report it; MARKOV_ICL_DEBUG=1 shows where)\n"
+        )
+        sys.exit(1)
     if code == 130:
         sys.stderr.write("markov-icl: stopped\n")
     sys.exit(code if isinstance(code, int) else 0)

@@ -111,11 +111,23 @@ def beta_rule(a: Fraction, b: Fraction, nodes: int, exact: bool = False) -> tupl
     """Return nodes in (0, 1) and weights for ``Beta(a, b)``: Gauss-Jacobi, or rational moment-matched."""
     if exact:
         return _rational_beta_rule(a, b, nodes)
-    from scipy.special import roots_jacobi
+    return _gauss_beta_rule(float(a), float(b), nodes)
 
-    t, w = roots_jacobi(nodes, float(b) - 1, float(a) - 1)
-    v: Float[np.ndarray, "K"] = (1 + t) / 2
-    return v, w / w.sum()
+
+def _gauss_beta_rule(a: float, b: float, nodes: int) -> tuple[Array, Array]:
+    """Nodes are the eigenvalues of the Jacobi matrix, weights the squared first components of its vectors.
+
+    ``scipy.special.roots_jacobi`` overflows from ``a + b`` of about 1,000 on. Source: Golub, Welsch (1969).
+    """
+    from scipy.linalg import eigh_tridiagonal
+
+    c, k = a + b, np.arange(1, nodes)
+    diagonal = np.concatenate([[(a - b) / c], (a - b) * (c - 2) / ((c + 2 * k - 2) * (c + 2 * k))])
+    square = 4 * k * (b + k - 1) * (a + k - 1) / ((c + 2 * k - 2) ** 2 * (c + 2 * k - 1))
+    square[1:] *= (c + k[1:] - 2) / (c + 2 * k[1:] - 3)  # this ratio is 1 at k = 1, where it may be 0 / 0
+    t, vectors = eigh_tridiagonal(diagonal, np.sqrt(square))
+    v: Float[np.ndarray, "K"] = np.clip((1 + t) / 2, 0.0, 1.0)
+    return v, vectors[0] ** 2
 
 
 def _rational_beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Array, Array]:

@@ -77,6 +77,11 @@ def sampled_moments(
     from scipy.stats.qmc import Sobol
 
     alpha = np.array(task.prior.alpha, dtype=float)
+    if alpha.shape[0] * (alpha.shape[1] - 1) > Sobol.MAXDIM:
+        raise ValueError(
+            f"expected a kernel with at most {Sobol.MAXDIM:,} free entries to sample; got {task.rows:,} rows of "
+            f"{task.states} states"
+        )
     size = task.blocks * task.dimension * (task.dimension + 1) // 2
     H, h, y2 = np.empty((replicates, size, size)), np.empty((replicates, size)), np.empty(replicates)
     for r, child in enumerate(np.random.SeedSequence(seed).spawn(replicates)):

@@ -33,6 +33,7 @@ __all__ = [
     "symmetric_dirichlet",
 ]
 
+_EXTREME = 10**9
 _NUMBER = re.compile(r"[+-]?\d{1,400}(/\d{1,400}|(\.\d{0,400})?([eE][+-]?\d{1,3})?)|[+-]?\.\d{1,400}")
 
 
@@ -94,6 +95,9 @@ class DirichletPrior:
             raise ValueError("expected Dirichlet parameters as rows of equal length >= 2")
         if any(a <= 0 for row in rows for a in row):
             raise ValueError(f"expected positive prior parameters; got {min(a for row in rows for a in row)}")
+        extreme = [a for row in rows for a in row if not Fraction(1, _EXTREME) <= a <= _EXTREME]
+        if extreme:
+            raise ValueError(f"expected prior parameters from 1e-9 to 1e9; got {float(extreme[0]):.3g}")
         object.__setattr__(self, "alpha", rows)
 
     @property

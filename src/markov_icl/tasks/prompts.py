@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _MAX_ROWS = 100_000
+_MAX_NUMBER = 10**9
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,10 @@ def independent_start(pmf: Sequence[object], states: int, order: int) -> Indepen
 def _integer(value: object, name: str, low: int) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__") or int(value.__index__()) < low:
         raise ValueError(f"expected {name} to be a whole number >= {low}; got {value!r:.60}")
-    return int(value.__index__())
+    number = int(value.__index__())
+    if number > _MAX_NUMBER:
+        raise ValueError(f"expected {name} to be at most {_MAX_NUMBER:,}; got a number of {len(str(number))} digits")
+    return number
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,8 @@ class MarkovTask:
         numbers = tuple(as_fraction(v, "a state's value") for v in values)
         if len(numbers) != self.states or len(set(numbers)) != self.states:
             raise ValueError(f"expected {self.states} distinct values, one a state; got {len(numbers)}")
+        if max(abs(v) for v in numbers) > _MAX_NUMBER:
+            raise ValueError(f"expected values from -1e9 to 1e9; got {float(max(numbers, key=abs)):.3g}")
         object.__setattr__(self, "values", numbers)
 
     @property
