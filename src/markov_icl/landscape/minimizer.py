@@ -19,7 +19,6 @@ from markov_icl.moments.compute import (
     compute_moments,
     fractions_are_cheap,
     rational_moments,
-    unknowns,
 )
 from markov_icl.moments.system import Moments, RationalMoments, fraction_array
 from markov_icl.tasks.prompts import Task
@@ -109,8 +108,7 @@ def minimizer(
     if method == "auto":
         method = "rational" if fractions_are_cheap(task) else "dense"
     if method == "dense":
-        with blas_threads(unknowns(task)):
-            return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
+        return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
     formula = symbolic_minimizer(task) if method == "symbolic" else None
     form = solve_rational(rational_moments(task))
     return ClosedForm(**{**form.__dict__, "method": method, "formula": formula})
@@ -153,6 +151,11 @@ def _least_norm(system: RationalMoments) -> flint.fmpq_mat:
 
 def solve_dense(system: Moments) -> ClosedForm:
     """Solve in float64 by Cholesky of the equilibrated ``H``, or by its spectrum where that is singular."""
+    with blas_threads(system.size):
+        return _solved(system)
+
+
+def _solved(system: Moments) -> ClosedForm:
     X, free = _solve(system.H, system.h)
     loss = system.loss(X)
     scale = float(np.abs(system.h).max()) or 1.0

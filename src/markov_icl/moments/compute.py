@@ -17,6 +17,7 @@ from markov_icl.moments.sampled import sampled_moments
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import IndependentStart, MarkovTask, RegressionTask, StationaryStart, Task
+from markov_icl.threads import blas_threads
 
 __all__ = [
     "DEFAULT_MEMORY_GB",
@@ -86,6 +87,18 @@ def compute_moments(
     _require_memory(task, memory)
     if isinstance(task, RegressionTask):
         return regression_moments(task)
+    with blas_threads(unknowns(task)):
+        return _markov_moments(task, memory, node_budget, points, seed, progress)
+
+
+def _markov_moments(
+    task: MarkovTask,
+    memory: float,
+    node_budget: int,
+    points: int,
+    seed: int,
+    progress: Callable[[float], None] | None,
+) -> Moments:
     if is_polynomial(task):
         if grid_size(task) <= node_budget:
             return _on_grid(task, nodes_per_variable(task), "exact up to rounding", progress)

@@ -109,6 +109,9 @@ class Certificate:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             save_file(tensors, temporary, metadata={"certificate": json.dumps(header, sort_keys=True)})
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
