@@ -1,0 +1,213 @@
+"""Branch and bound for singular ``H``: one null direction of ``b`` a leaf, or none.
+
+``M`` must vanish on the products ``b0 (x) a0`` of every null direction ``b0`` that a node's cones contain.
+Where all of them are at the root, that leaves no better bound than ``f~*``. So nodes are first split until
+at most one is left in each: with none ``M`` can be positive definite, with one it is so on the face. Cones
+never have a null direction near their boundary.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg as sla
+
+from markov_icl.recovery.barrier import TimeUp, newton_step
+from markov_icl.recovery.branch import Node, Search
+from markov_icl.recovery.certificate import Leaf
+from markov_icl.recovery.iterate import (
+    Iterate,
+    Scaling,
+    congruence,
+    first_weight,
+    scale,
+    symmetric,
+)
+from markov_icl.recovery.lift import Array, packed_shape
+from markov_icl.recovery.mask import Mask
+from markov_icl.recovery.newton import cholesky, evaluate, line_search
+from markov_icl.recovery.null_products import NullDirection, exact_on_face, kernel_of, null_directions
+
+__all__ = ["SingularSearch", "feasible"]
+
+_MOST_DIRECTIONS_PER_SQUARE = 4
+_CANDIDATES = 400
+_MARGIN = 0.05
+_FEASIBLE_STEPS = 60
+
+
+class SingularSearch(Search):
+    """Best-first branch and bound on ``b`` for singular ``H``.
+
+    Raises:
+        numpy.linalg.LinAlgError: if a partial trace of ``Q`` is singular, or if null directions seem to be
+            infinitely many.
+    """
+
+    directions: list[NullDirection]
+
+    def _begin(self) -> None:
+        lifted = self.lifted
+        self.scaling = scale(lifted)
+        self.directions = null_directions(lifted, self.check)
+        if len(self.directions) > _MOST_DIRECTIONS_PER_SQUARE * lifted.dimension**2:
+            raise np.linalg.LinAlgError("expected finitely many null directions; got too many")
+        D, m = lifted.dimension, lifted.size // lifted.dimension
+        plain = np.zeros((D * m, D * m))
+        self.first = Iterate(plain, self.scaling.Kb, self.scaling.Ka, (), first_weight(lifted))
+        solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-11)[0]
+        self.plain = lifted.y2 - float(lifted.q @ solution)
+        self.safe = Leaf((), np.zeros(packed_shape(lifted.blocks, D)), (), kernel_of(lifted))
+        self._push(Node(self.safe, self.plain, self.first, None, ready=False))
+
+    def _inside(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
+        """Return the null directions in the region of a path."""
+        kept = self.directions
+        for cone, sign in path:
+            kept = [x for x in kept if sign * float(x.b @ self.cones[cone] @ x.b) >= 0]
+        return kept
+
+    def _begin_run(self) -> None:
+        """Solve the root if it has at most one null direction."""
+        self._try(heapq.heappop(self.heap)[2])
+
+    def _avoid(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
+        return tuple(x.b for x in self._inside(path))
+
+    def _try(self, node: Node, waiting: float = np.inf) -> None:
+        """Solve a node that has no iterate yet if it has at most one null direction; push it anyhow."""
+        inside = self._inside(node.leaf.path)
+        first = None
+        try:
+            if len(inside) <= 1:
+                cones = tuple(sign * self.cones[cone] for cone, sign in node.leaf.path)
+                first = feasible(self.scaling, cones, inside[0] if inside else None, self.check)
+        except (TimeUp, KeyboardInterrupt):
+            self._push(node)
+            raise
+        if first is None:
+            stuck = len(inside) <= 1
+            self._push(replace(node, split=None if stuck else separating(self.scaling, inside, self.rng), stuck=stuck))
+            return
+        self._solve(replace(node, ready=True), replace(first, mu=self.first.mu), waiting)
+
+    def _solve_child(self, child: Node, waiting: float) -> None:
+        if child.ready:
+            super()._solve_child(child, waiting)
+        else:
+            self._try(child, waiting)
+
+    def leaf_of(self, path: tuple[tuple[int, int], ...], iterate: Iterate) -> Leaf:
+        """Return the leaf of an iterate, exact on its face."""
+        Z, S = iterate.unscaled(self.scaling)
+        if iterate.mask is None:
+            return Leaf(path, Z, S)
+        null = self._inside(path)[0]
+        Z, S = exact_on_face(Z, S, null, self.lifted.blocks)
+        return Leaf(path, Z, S, null.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shifted:
+    """An iterate of the search for a strictly feasible point and the shift it still needs."""
+
+    it: Iterate
+    shift: float
+
+
+def feasible(
+    scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None, check: Callable[[], None]
+) -> Iterate | None:
+    """Return a strictly feasible iterate on the face of ``null``, or None if none is found.
+
+    ``M + shift I`` is centred by Newton's method and the shift lowered by most of its smallest eigenvalue.
+
+    Args:
+        scaling: the problem.
+        cones: the ``C_c`` on the path.
+        null: the null direction in the region, if any.
+        check: called often; may raise.
+    """
+    state = _shifted(scaling, cones, null)
+    scaled = tuple(symmetric(state.it.Kb @ C @ state.it.Kb.T) for C in cones)
+    for _ in range(_FEASIBLE_STEPS):
+        try:
+            state = _centred(state, scaled, scaling.lifted.dimension, check)
+        except np.linalg.LinAlgError:
+            return None
+        if state.shift == 0:
+            return state.it
+    return None
+
+
+def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None) -> _Shifted:
+    """Return a first point with a shift that makes it strictly feasible."""
+    D, m = scaling.lifted.dimension, len(scaling.Ka)
+    Kb, Ka, mask = scaling.Kb, scaling.Ka, None
+    if null is not None:
+        Kb, Ka = _last(Kb, null.b[None]), _last(Ka, null.a)
+        mask = Mask.last(D, m, len(null.a))
+    Q = congruence(scaling.lifted.Q, Kb, Ka)
+    level = float(np.trace(Q)) / len(Q)
+    size = 0.1 * level / max(1, len(cones))
+    blocks = []
+    for C in cones:
+        C = symmetric(Kb @ C @ Kb.T)
+        S = size / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
+        S = S if mask is None else mask.pad_S(S)
+        blocks.append(S)
+        Q = Q - np.kron(C, S if mask is None else S * mask.Y)
+    shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(Q)[0]))
+    M = Q + shift * np.eye(D * m)
+    M = M if mask is None else mask.pad_M(M)
+    return _Shifted(Iterate(symmetric(M), Kb, Ka, tuple(blocks), 1.0, mask), shift)
+
+
+def _centred(state: _Shifted, cones: tuple[Array, ...], D: int, check: Callable[[], None]) -> _Shifted:
+    """Return the state after one Newton step and one lowering of the shift."""
+    it = state.it
+    inverse = sla.cho_solve((cholesky(it.M), True), np.eye(len(it.M)))
+    point = evaluate(it.M, symmetric(inverse), np.zeros(len(it.M)), cones, it.S, 1.0, D, it.mask)
+    move, decrement = newton_step(point, check)
+    length = line_search(point, move)
+    M = it.M + length * move.M
+    S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+    eye = np.eye(len(M)) if it.mask is None else np.diag(it.mask.M.astype(np.float64))
+    bare = M if it.mask is None else M[it.mask.M][:, it.mask.M]
+    lowered = state.shift - (0.9 if decrement < 3 else 0.5) * float(np.linalg.eigvalsh(bare)[0])
+    lowered = max(lowered, 0.0)
+    M = M - (state.shift - lowered) * eye
+    return _Shifted(replace(it, M=symmetric(M), S=S), lowered)
+
+
+def _last(K: Array, rows: Array) -> Array:
+    """Return ``R K``, ``R`` orthogonal, whose last rows span ``rows``, so that those come last in ``K^{-T}``."""
+    k = len(rows)
+    turned = np.linalg.solve(K.T, rows.T)
+    basis = np.linalg.qr(np.hstack([turned, np.eye(len(K))]))[0][:, : len(K)]
+    return np.asarray(np.vstack([basis[:, k:].T, basis[:, :k].T]) @ K)
+
+
+def separating(scaling: Scaling, inside: list[NullDirection], rng: np.random.Generator) -> Array:
+    """Return a cone with about half of the null directions on either side and none near its boundary."""
+    back = np.linalg.inv(scaling.Kb)
+    units = np.array([back.T @ x.b for x in inside])
+    units /= np.linalg.norm(units, axis=1)[:, None]
+    D = units.shape[1]
+    best, chosen = (-1, 0.0), np.eye(D)
+    for _ in range(_CANDIDATES):
+        e, f = rng.standard_normal((2, D))
+        C = np.outer(e, f) + np.outer(f, e)
+        C /= np.linalg.norm(C)
+        values = np.einsum("ni,ik,nk->n", units, C, units)
+        margin = float(np.abs(values).min())
+        if margin < _MARGIN / len(units):
+            continue
+        score = (min(int((values > 0).sum()), int((values < 0).sum())), margin)
+        if score > best:
+            best, chosen = score, C
+    C = symmetric(back @ chosen @ back.T)
+    return np.asarray(C / np.abs(C).max())
