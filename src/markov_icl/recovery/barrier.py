@@ -29,7 +29,7 @@ from markov_icl.recovery.lift import Array, Lift, project
 from markov_icl.recovery.newton import Move, Point, cholesky, direction, evaluate, line_search
 from markov_icl.recovery.polish import polish, rank_one
 
-__all__ = ["Incumbent", "NodeResult", "TimeUp", "newton_step", "solve_node"]
+__all__ = ["Incumbent", "NodeResult", "TimeUp", "advance", "newton_step", "solve_node"]
 
 _SHRINK = 3.0
 _PATIENCE = 15
@@ -137,7 +137,7 @@ def solve_node(
     history: list[float] = []
     for step in range(most_steps):
         try:
-            it, point = _advance(scaling, cones, it)
+            it, point = advance(scaling, cones, it)
         except np.linalg.LinAlgError:
             break
         gamma = lifted.y2 - float(point.q @ point.u)
@@ -192,7 +192,7 @@ def newton_step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
     return move, decrement
 
 
-def _advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:
+def advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:
     """Return the iterate in fresh coordinates, factored."""
     it, inverse = _rescale(scaling, cones, it, inverse_from(cholesky(it.M)))
     q = _vector(scaling.lifted.q, it)

@@ -33,7 +33,6 @@ class Node:
     warm: Iterate
     split: Array | None
     ready: bool = True
-    stuck: bool = False
 
 
 class Search:

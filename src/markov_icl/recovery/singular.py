@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import scipy.linalg as sla
 
-from markov_icl.recovery.barrier import TimeUp, newton_step
+from markov_icl.recovery.barrier import TimeUp, advance, newton_step
 from markov_icl.recovery.branch import Node, Search
 from markov_icl.recovery.certificate import Leaf
 from markov_icl.recovery.iterate import (
@@ -28,7 +28,7 @@ from markov_icl.recovery.iterate import (
 )
 from markov_icl.recovery.lift import Array, packed_shape
 from markov_icl.recovery.mask import Mask
-from markov_icl.recovery.newton import cholesky, evaluate, line_search
+from markov_icl.recovery.newton import line_search
 from markov_icl.recovery.null_products import NullDirection, exact_on_face, kernel_of, null_directions
 
 __all__ = ["SingularSearch", "feasible"]
@@ -36,7 +36,8 @@ __all__ = ["SingularSearch", "feasible"]
 _MOST_DIRECTIONS_PER_SQUARE = 4
 _CANDIDATES = 400
 _MARGIN = 0.05
-_FEASIBLE_STEPS = 60
+_FEASIBLE_STEPS = 80
+_CENTRED = 0.5
 
 
 class SingularSearch(Search):
@@ -89,8 +90,7 @@ class SingularSearch(Search):
             self._push(node)
             raise
         if first is None:
-            stuck = len(inside) <= 1
-            self._push(replace(node, split=None if stuck else separating(self.scaling, inside, self.rng), stuck=stuck))
+            self._push(replace(node, split=separating(self.scaling, inside, self.rng)))
             return
         self._solve(replace(node, ready=True), replace(first, mu=self.first.mu), waiting)
 
@@ -110,20 +110,13 @@ class SingularSearch(Search):
         return Leaf(path, Z, S, null.columns)
 
 
-@dataclass(frozen=True, eq=False)
-class _Shifted:
-    """An iterate of the search for a strictly feasible point and the shift it still needs."""
-
-    it: Iterate
-    shift: float
-
-
 def feasible(
     scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None, check: Callable[[], None]
 ) -> Iterate | None:
     """Return a strictly feasible iterate on the face of ``null``, or None if none is found.
 
-    ``M + shift I`` is centred by Newton's method and the shift lowered by most of its smallest eigenvalue.
+    ``M + shift R`` is centred by Newton's method and the shift lowered by most of what keeps it positive
+    definite; ``R`` is the identity on the face in the first coordinates, which ``Gamma`` leaves alone.
 
     Args:
         scaling: the problem.
@@ -131,56 +124,53 @@ def feasible(
         null: the null direction in the region, if any.
         check: called often; may raise.
     """
-    state = _shifted(scaling, cones, null)
-    scaled = tuple(symmetric(state.it.Kb @ C @ state.it.Kb.T) for C in cones)
+    it, R, shift = _shifted(scaling, cones, null)
+    blank = replace(scaling.lifted, q=np.zeros(scaling.lifted.size))
     for _ in range(_FEASIBLE_STEPS):
+        loaded = replace(scaling, lifted=replace(blank, Q=blank.Q + shift * R), tied=scaling.tied + shift * R)
         try:
-            state = _centred(state, scaled, scaling.lifted.dimension, check)
+            it, point = advance(loaded, cones, it)
+            move, decrement = newton_step(point, check)
         except np.linalg.LinAlgError:
             return None
-        if state.shift == 0:
-            return state.it
+        length = line_search(point, move)
+        M = it.M + length * move.M
+        S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        turned = congruence(R, it.Kb, it.Ka)
+        keep = slice(None) if it.mask is None else it.mask.M
+        room = 1 / float(sla.eigh(turned[keep][:, keep], M[keep][:, keep], eigvals_only=True)[-1])
+        drop = shift if room > 1.1 * shift else 0.9 * room * float(decrement < _CENTRED)
+        if it.mask is not None:
+            turned = it.mask.bare_M(turned)
+        it, shift = replace(it, M=symmetric(M - drop * turned), S=S), shift - drop
+        if shift == 0:
+            return it
     return None
 
 
-def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None) -> _Shifted:
-    """Return a first point with a shift that makes it strictly feasible."""
+def _shifted(
+    scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None
+) -> tuple[Iterate, Array, float]:
+    """Return a first point, ``R`` in original coordinates and a shift that makes the point feasible."""
     D, m = scaling.lifted.dimension, len(scaling.Ka)
     Kb, Ka, mask = scaling.Kb, scaling.Ka, None
     if null is not None:
         Kb, Ka = _last(Kb, null.b[None]), _last(Ka, null.a)
         mask = Mask.last(D, m, len(null.a))
-    Q = congruence(scaling.lifted.Q, Kb, Ka)
-    level = float(np.trace(Q)) / len(Q)
-    size = 0.1 * level / max(1, len(cones))
+    M = congruence(scaling.lifted.Q, Kb, Ka)
+    level = float(np.trace(M)) / len(M)
     blocks = []
     for C in cones:
         C = symmetric(Kb @ C @ Kb.T)
-        S = size / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
-        S = S if mask is None else mask.pad_S(S)
-        blocks.append(S)
-        Q = Q - np.kron(C, S if mask is None else S * mask.Y)
-    shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(Q)[0]))
-    M = Q + shift * np.eye(D * m)
-    M = M if mask is None else mask.pad_M(M)
-    return _Shifted(Iterate(symmetric(M), Kb, Ka, tuple(blocks), 1.0, mask), shift)
-
-
-def _centred(state: _Shifted, cones: tuple[Array, ...], D: int, check: Callable[[], None]) -> _Shifted:
-    """Return the state after one Newton step and one lowering of the shift."""
-    it = state.it
-    inverse = sla.cho_solve((cholesky(it.M), True), np.eye(len(it.M)))
-    point = evaluate(it.M, symmetric(inverse), np.zeros(len(it.M)), cones, it.S, 1.0, D, it.mask)
-    move, decrement = newton_step(point, check)
-    length = line_search(point, move)
-    M = it.M + length * move.M
-    S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
-    eye = np.eye(len(M)) if it.mask is None else np.diag(it.mask.M.astype(np.float64))
-    bare = M if it.mask is None else M[it.mask.M][:, it.mask.M]
-    lowered = state.shift - (0.9 if decrement < 3 else 0.5) * float(np.linalg.eigvalsh(bare)[0])
-    lowered = max(lowered, 0.0)
-    M = M - (state.shift - lowered) * eye
-    return _Shifted(replace(it, M=symmetric(M), S=S), lowered)
+        S = 0.1 * level / len(cones) / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
+        blocks.append(S if mask is None else mask.pad_S(S))
+        M = M - np.kron(C, S if mask is None else S * mask.Y)
+    R = np.eye(D * m) if mask is None else mask.bare_M(np.eye(D * m))
+    shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
+    M = M + shift * R
+    M = symmetric(M if mask is None else mask.pad_M(M))
+    original = congruence(R, np.linalg.inv(Kb), np.linalg.inv(Ka))
+    return Iterate(M, Kb, Ka, tuple(blocks), 1.0, mask), original, shift
 
 
 def _last(K: Array, rows: Array) -> Array:
@@ -192,22 +182,33 @@ def _last(K: Array, rows: Array) -> Array:
 
 
 def separating(scaling: Scaling, inside: list[NullDirection], rng: np.random.Generator) -> Array:
-    """Return a cone with about half of the null directions on either side and none near its boundary."""
+    """Return a cone to split a node that cannot be solved yet.
+
+    With several null directions about half of them are on either side and none is near the boundary; a
+    single one is at the axis of a round cone.
+    """
     back = np.linalg.inv(scaling.Kb)
-    units = np.array([back.T @ x.b for x in inside])
+    D = len(back)
+    units = np.array([back.T @ x.b for x in inside]).reshape(-1, D)
     units /= np.linalg.norm(units, axis=1)[:, None]
-    D = units.shape[1]
-    best, chosen = (-1, 0.0), np.eye(D)
-    for _ in range(_CANDIDATES):
-        e, f = rng.standard_normal((2, D))
+    if len(units) == 1:
+        chosen = np.outer(units[0], units[0]) - rng.uniform(0.75, 0.97) * np.eye(D)
+    else:
+        chosen = _halving(units, rng)
+    C = symmetric(back @ chosen @ back.T)
+    return np.asarray(C / np.abs(C).max())
+
+
+def _halving(units: Array, rng: np.random.Generator) -> Array:
+    """Return the best of many random cones ``sym(e f^T)`` for unit vectors ``[n, D]``."""
+    best, chosen = (-1, 0.0), np.eye(units.shape[1])
+    for _ in range(_CANDIDATES if len(units) else 1):
+        e, f = rng.standard_normal((2, units.shape[1]))
         C = np.outer(e, f) + np.outer(f, e)
         C /= np.linalg.norm(C)
         values = np.einsum("ni,ik,nk->n", units, C, units)
-        margin = float(np.abs(values).min())
-        if margin < _MARGIN / len(units):
-            continue
+        margin = float(np.abs(values).min(initial=1.0))
         score = (min(int((values > 0).sum()), int((values < 0).sum())), margin)
-        if score > best:
+        if score > best and margin >= _MARGIN / max(len(units), 1):
             best, chosen = score, C
-    C = symmetric(back @ chosen @ back.T)
-    return np.asarray(C / np.abs(C).max())
+    return chosen
