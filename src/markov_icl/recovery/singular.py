@@ -34,10 +34,10 @@ from markov_icl.recovery.null_products import NullDirection, exact_on_face, kern
 __all__ = ["SingularSearch", "feasible"]
 
 _MOST_DIRECTIONS_PER_SQUARE = 4
-_CANDIDATES = 400
-_MARGIN = 0.05
-_FEASIBLE_STEPS = 80
-_CENTRED = 0.5
+_CANDIDATES = 3000
+_FEASIBLE_STEPS = 600
+_CENTRED = 0.9
+_ROUND = 0.7
 
 
 class SingularSearch(Search):
@@ -191,8 +191,8 @@ def separating(scaling: Scaling, inside: list[NullDirection], rng: np.random.Gen
     D = len(back)
     units = np.array([back.T @ x.b for x in inside]).reshape(-1, D)
     units /= np.linalg.norm(units, axis=1)[:, None]
-    if len(units) == 1:
-        chosen = np.outer(units[0], units[0]) - rng.uniform(0.75, 0.97) * np.eye(D)
+    if len(units) >= 1:
+        chosen = np.outer(units[0], units[0]) - _ROUND * np.eye(D)
     else:
         chosen = _halving(units, rng)
     C = symmetric(back @ chosen @ back.T)
@@ -201,14 +201,15 @@ def separating(scaling: Scaling, inside: list[NullDirection], rng: np.random.Gen
 
 def _halving(units: Array, rng: np.random.Generator) -> Array:
     """Return the best of many random cones ``sym(e f^T)`` for unit vectors ``[n, D]``."""
-    best, chosen = (-1, 0.0), np.eye(units.shape[1])
+    best, chosen = -1.0, np.eye(units.shape[1])
     for _ in range(_CANDIDATES if len(units) else 1):
         e, f = rng.standard_normal((2, units.shape[1]))
         C = np.outer(e, f) + np.outer(f, e)
         C /= np.linalg.norm(C)
         values = np.einsum("ni,ik,nk->n", units, C, units)
         margin = float(np.abs(values).min(initial=1.0))
-        score = (min(int((values > 0).sum()), int((values < 0).sum())), margin)
-        if score > best and margin >= _MARGIN / max(len(units), 1):
+        balance = min(int((values > 0).sum()), int((values < 0).sum())) / max(len(units), 1)
+        score = margin * balance
+        if score > best:
             best, chosen = score, C
     return chosen
