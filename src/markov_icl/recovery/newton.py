@@ -45,6 +45,7 @@ class Point:
         mu: barrier weight.
         dimension: ``D``.
         mask: the face, if not the whole space; ``M`` and ``S`` are then padded.
+        tilt: weight of a further term ``<tilt, S>`` in the last ``S_c``, to be driven to zero.
     """
 
     M: Array
@@ -58,6 +59,7 @@ class Point:
     mu: float
     dimension: int
     mask: Mask | None = None
+    tilt: Array | None = None
 
     def masked(self, blocks: list[Array]) -> list[Array]:
         """Return a direction or gradient with what may not move set to zero."""
@@ -183,6 +185,8 @@ def _value(point: Point, move: Move, length: float) -> float:
         total += float(half @ half)
         for S, Y in zip(point.S, move.S, strict=True):
             total -= 2 * point.mu * float(np.log(np.diag(cholesky(S + length * Y))).sum())
+        if point.tilt is not None:
+            total += float(np.vdot(point.tilt, point.S[-1] + length * move.S[-1]))
     except np.linalg.LinAlgError:
         return np.inf
     return total
@@ -210,6 +214,8 @@ def descent(point: Point) -> list[Array]:
     """Return minus the gradient: ``P(u u^T + mu M^{-1})`` and ``mu S_c^{-1} - <C_c, u u^T + mu M^{-1}>``."""
     R = np.outer(point.u, point.u) + point.mu * point.inverse
     blocks = [point.mu * (V / w) @ V.T - _contract(C, R) for C, (w, V) in zip(point.cones, point.systems, strict=True)]
+    if point.tilt is not None:
+        blocks[-1] = blocks[-1] - point.tilt
     return point.masked([project(R, point.dimension), *blocks])
 
 

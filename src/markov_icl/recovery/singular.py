@@ -23,21 +23,24 @@ from markov_icl.recovery.iterate import (
     Scaling,
     congruence,
     first_weight,
+    inverse_of,
     scale,
     symmetric,
 )
 from markov_icl.recovery.lift import Array, packed_shape
 from markov_icl.recovery.mask import Mask
-from markov_icl.recovery.newton import line_search
+from markov_icl.recovery.newton import cholesky, line_search
 from markov_icl.recovery.null_products import NullDirection, exact_on_face, kernel_of, null_directions
 
 __all__ = ["SingularSearch", "feasible"]
 
 _MOST_DIRECTIONS_PER_SQUARE = 4
 _CANDIDATES = 3000
-_FEASIBLE_STEPS = 600
+_FEASIBLE_STEPS = 200
 _CENTRED = 0.9
-_ROUND = 0.7
+_ROUND = 0.6
+_PENALTY_STEPS = 100
+_GROWTH = 5.0
 
 
 class SingularSearch(Search):
@@ -113,7 +116,48 @@ class SingularSearch(Search):
 def feasible(
     scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None, check: Callable[[], None]
 ) -> Iterate | None:
-    """Return a strictly feasible iterate on the face of ``null``, or None if none is found.
+    """Return a strictly feasible iterate on the face of ``null``, or None if none is found."""
+    if null is None:
+        return _by_penalty(scaling, cones, check)
+    return _by_shift(scaling, cones, null, check)
+
+
+def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], None]) -> Iterate | None:
+    """Return a strictly feasible iterate where no null direction is inside, or None.
+
+    A further cone ``-I``, in the first coordinates, makes every point feasible; the trace of its ``S`` gets a
+    weight that grows until ``M`` is positive definite without it.
+    """
+    extra = -inverse_of(scaling.Kb) @ inverse_of(scaling.Kb).T
+    every = (*cones, symmetric(extra))
+    blank = replace(scaling, lifted=replace(scaling.lifted, q=np.zeros(scaling.lifted.size)))
+    it, _, shift = _shifted(scaling, cones, None)
+    it = replace(it, S=(*it.S, shift * np.eye(len(it.Ka))))
+    weight = 1 / shift
+    for _ in range(_PENALTY_STEPS):
+        try:
+            it, point = advance(blank, every, it)
+            back = scaling.Ka @ inverse_of(it.Ka)
+            point = replace(point, tilt=weight * symmetric(back.T @ back))
+            move, decrement = newton_step(point, check)
+        except np.linalg.LinAlgError:
+            return None
+        length = line_search(point, move)
+        S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        it = replace(it, M=it.M + length * move.M, S=S)
+        load = np.kron(symmetric(it.Kb @ every[-1] @ it.Kb.T), it.S[-1])
+        try:
+            cholesky(it.M + 1.5 * load)
+            return replace(it, M=symmetric(it.M + load), S=it.S[:-1])
+        except np.linalg.LinAlgError:
+            weight *= _GROWTH if decrement < 1 else 1.0
+    return None
+
+
+def _by_shift(
+    scaling: Scaling, cones: tuple[Array, ...], null: NullDirection, check: Callable[[], None]
+) -> Iterate | None:
+    """Return a strictly feasible iterate on the face of ``null``, or None.
 
     ``M + shift R`` is centred by Newton's method and the shift lowered by most of what keeps it positive
     definite; ``R`` is the identity on the face in the first coordinates, which ``Gamma`` leaves alone.
@@ -121,7 +165,7 @@ def feasible(
     Args:
         scaling: the problem.
         cones: the ``C_c`` on the path.
-        null: the null direction in the region, if any.
+        null: the null direction in the region.
         check: called often; may raise.
     """
     it, R, shift = _shifted(scaling, cones, null)
