@@ -122,13 +122,16 @@ class Search:
 
     def _solve_child(self, child: Node, waiting: float) -> None:
         """Solve a child from its parent's iterate."""
-        signed = tuple(s * self.cones[c] for c, s in child.leaf.path)
         try:
-            first = add_cone(child.warm, signed)
+            first = add_cone(child.warm, self._signed(child.leaf.path))
         except np.linalg.LinAlgError:
             self._push(child)
             return
         self._solve(child, first, waiting)
+
+    def _signed(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
+        """Return the signed cones that a node's iterates have an ``S`` for."""
+        return tuple(sign * self.cones[cone] for cone, sign in path)
 
     def _avoid(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
         """Return vectors that the next cone's boundary has to keep away from."""
@@ -147,7 +150,7 @@ class Search:
             waiting: the least bound among nodes that are in neither the heap nor this call.
         """
         leaf = fallback.leaf
-        cones = tuple(s * self.cones[c] for c, s in leaf.path)
+        cones = self._signed(leaf.path)
         reached: list[tuple[float, Iterate]] = []
         others = min(waiting, min((entry[0] for entry in self.heap), default=np.inf))
 

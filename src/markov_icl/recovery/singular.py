@@ -35,11 +35,10 @@ from markov_icl.recovery.null_products import NullDirection, exact_on_face, kern
 __all__ = ["SingularSearch", "feasible"]
 
 _MOST_DIRECTIONS_PER_SQUARE = 4
-_CANDIDATES = 3000
 _FEASIBLE_STEPS = 200
 _CENTRED = 0.9
 _ROUND = 0.6
-_PENALTY_STEPS = 100
+_PENALTY_STEPS = 45
 _GROWTH = 5.0
 
 
@@ -55,6 +54,7 @@ class SingularSearch(Search):
 
     def _begin(self) -> None:
         lifted = self.lifted
+        self.round: list[Array] = []
         self.scaling = scale(lifted)
         self.directions = null_directions(lifted, self.check)
         if len(self.directions) > _MOST_DIRECTIONS_PER_SQUARE * lifted.dimension**2:
@@ -69,10 +69,27 @@ class SingularSearch(Search):
 
     def _inside(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
         """Return the null directions in the region of a path."""
+        return self._within(path[self._first_used(path) :])
+
+    def _within(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
         kept = self.directions
         for cone, sign in path:
             kept = [x for x in kept if sign * float(x.b @ self.cones[cone] @ x.b) >= 0]
         return kept
+
+    def _first_used(self, path: tuple[tuple[int, int], ...]) -> int:
+        """Return the place of the first cone that matters: a round one around one null direction, or 0.
+
+        The cones before it only leave out other null directions; without them the bound is for more ``b``.
+        """
+        for place, (cone, sign) in enumerate(path):
+            about = any(self.cones[cone] is C for C in self.round)
+            if sign == 1 and about and len(self._within(path[place : place + 1])) == 1:
+                return place
+        return 0
+
+    def _signed(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
+        return super()._signed(path[self._first_used(path) :])
 
     def _begin_run(self) -> None:
         """Solve the root if it has at most one null direction."""
@@ -83,17 +100,19 @@ class SingularSearch(Search):
 
     def _try(self, node: Node, waiting: float = np.inf) -> None:
         """Solve a node that has no iterate yet if it has at most one null direction; push it anyhow."""
-        inside = self._inside(node.leaf.path)
+        path = node.leaf.path
+        inside = self._inside(path)
+        alone = len(inside) == 1 and (not path or path[-1][1] == 1)
         first = None
         try:
-            if len(inside) <= 1:
-                cones = tuple(sign * self.cones[cone] for cone, sign in node.leaf.path)
-                first = feasible(self.scaling, cones, inside[0] if inside else None, self.check)
+            if not inside or alone:
+                null = inside[0] if inside else None
+                first = feasible(self.scaling, self._signed(path), null, self.check)
         except (TimeUp, KeyboardInterrupt):
             self._push(node)
             raise
         if first is None:
-            self._push(replace(node, split=separating(self.scaling, inside, self.rng)))
+            self._push(replace(node, split=self._separating(inside)))
             return
         self._solve(replace(node, ready=True), replace(first, mu=self.first.mu), waiting)
 
@@ -103,9 +122,16 @@ class SingularSearch(Search):
         else:
             self._try(child, waiting)
 
+    def _separating(self, inside: list[NullDirection]) -> Array:
+        C = separating(self.scaling, inside, self.rng)
+        if inside:
+            self.round.append(C)
+        return C
+
     def leaf_of(self, path: tuple[tuple[int, int], ...], iterate: Iterate) -> Leaf:
         """Return the leaf of an iterate, exact on its face."""
         Z, S = iterate.unscaled(self.scaling)
+        S = (*(np.zeros_like(iterate.Ka) for _ in range(self._first_used(path))), *S)
         if iterate.mask is None:
             return Leaf(path, Z, S)
         null = self._inside(path)[0]
@@ -192,9 +218,7 @@ def _by_shift(
     return None
 
 
-def _shifted(
-    scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None
-) -> tuple[Iterate, Array, float]:
+def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None) -> tuple[Iterate, Array, float]:
     """Return a first point, ``R`` in original coordinates and a shift that makes the point feasible."""
     D, m = scaling.lifted.dimension, len(scaling.Ka)
     Kb, Ka, mask = scaling.Kb, scaling.Ka, None
@@ -226,34 +250,15 @@ def _last(K: Array, rows: Array) -> Array:
 
 
 def separating(scaling: Scaling, inside: list[NullDirection], rng: np.random.Generator) -> Array:
-    """Return a cone to split a node that cannot be solved yet.
-
-    With several null directions about half of them are on either side and none is near the boundary; a
-    single one is at the axis of a round cone.
-    """
-    back = np.linalg.inv(scaling.Kb)
+    """Return a cone to split a node that cannot be solved yet: round about a null direction, else at random."""
+    back = inverse_of(scaling.Kb)
     D = len(back)
-    units = np.array([back.T @ x.b for x in inside]).reshape(-1, D)
-    units /= np.linalg.norm(units, axis=1)[:, None]
-    if len(units) >= 1:
-        chosen = np.outer(units[0], units[0]) - _ROUND * np.eye(D)
+    if inside:
+        unit = back.T @ inside[0].b
+        unit /= np.linalg.norm(unit)
+        chosen = np.outer(unit, unit) - _ROUND * np.eye(D)
     else:
-        chosen = _halving(units, rng)
+        e, f = rng.standard_normal((2, D))
+        chosen = np.outer(e, f) + np.outer(f, e)
     C = symmetric(back @ chosen @ back.T)
     return np.asarray(C / np.abs(C).max())
-
-
-def _halving(units: Array, rng: np.random.Generator) -> Array:
-    """Return the best of many random cones ``sym(e f^T)`` for unit vectors ``[n, D]``."""
-    best, chosen = -1.0, np.eye(units.shape[1])
-    for _ in range(_CANDIDATES if len(units) else 1):
-        e, f = rng.standard_normal((2, units.shape[1]))
-        C = np.outer(e, f) + np.outer(f, e)
-        C /= np.linalg.norm(C)
-        values = np.einsum("ni,ik,nk->n", units, C, units)
-        margin = float(np.abs(values).min(initial=1.0))
-        balance = min(int((values > 0).sum()), int((values < 0).sum())) / max(len(units), 1)
-        score = margin * balance
-        if score > best:
-            best, chosen = score, C
-    return chosen
