@@ -113,8 +113,8 @@ def solve_node(
     rng: np.random.Generator,
     on_bound: Callable[[float, Iterate], None],
     check: Callable[[], None],
-    most_steps: int = 120,
     avoid: tuple[Array, ...] = (),
+    most_steps: int = 120,
 ) -> NodeResult:
     """Run the barrier method on one node.
 
@@ -127,8 +127,8 @@ def solve_node(
         rng: for the Gaussian samples of the rounding.
         on_bound: called with every better bound.
         check: called often; raises :class:`TimeUp` to stop.
-        most_steps: Newton steps.
         avoid: vectors ``b`` that may not lie near the boundary of the cone to branch with.
+        most_steps: Newton steps.
     """
     lifted, it = scaling.lifted, first
     order = 1 + lifted.size + sum(s.shape[0] for s in first.S)

@@ -171,7 +171,7 @@ class Search:
                 self.rng,
                 on_bound,
                 self.check,
-                avoid=self._avoid(leaf.path),
+                self._avoid(leaf.path),
             )
         finally:
             node = fallback

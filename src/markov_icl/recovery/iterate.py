@@ -93,11 +93,13 @@ def congruence(X: Array, kb: Array, ka: Array) -> Array:
 
 
 def inverse_from(factor: Array) -> Array:
+    """Return the inverse of ``L L^T`` for a lower Cholesky factor ``L``."""
     inverse = np.tril(lapack.dpotri(factor, lower=1)[0])
     return np.asarray(inverse + np.tril(inverse, -1).T)
 
 
 def symmetric(X: Array) -> Array:
+    """Return the symmetric part."""
     return (X + X.T) / 2
 
 

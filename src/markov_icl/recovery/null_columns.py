@@ -77,7 +77,7 @@ def kept_of_S(S: Array, null: Array) -> NDArray[np.bool_]:  # noqa: N802
 def flint_matrix(x: Array) -> Any:
     """Return the exact values of a matrix of doubles."""
     entries = [flint.fmpq(*float(value).as_integer_ratio()) for value in x.ravel()]
-    return flint.fmpq_mat(*x.shape, entries)
+    return flint.fmpq_mat(x.shape[0], x.shape[1], entries)
 
 
 def _factors(null: Array, m: int) -> Array:

@@ -37,7 +37,7 @@ class NullDirection:
     @property
     def columns(self) -> Array:
         """Return the products ``b (x) a``, ``[N, k]``."""
-        return np.kron(self.b[:, None], self.a.T)
+        return np.asarray(np.kron(self.b[:, None], self.a.T), dtype=np.float64)
 
 
 def null_directions(lifted: Lift, check: Callable[[], None], tries: int = 40) -> list[NullDirection]:
@@ -118,7 +118,7 @@ def _echelon(rows: Array) -> Array:
 def _descend(root: Array, rng: np.random.Generator) -> Array:
     """Return a unit ``b`` that with some ``a`` locally minimizes ``|root (b (x) a)|``, root ``[r, D, m]``."""
     D = root.shape[1]
-    b = rng.standard_normal(D)
+    b: Array = rng.standard_normal((D,))
     for _ in range(20):
         a = np.linalg.eigh(_square(np.tensordot(root, b, axes=(1, 0))))[1][:, 0]
         b = np.linalg.eigh(_square(root @ a))[1][:, 0]
@@ -162,8 +162,8 @@ def exact_on_face(z: Array, S: tuple[Array, ...], null: NullDirection, blocks: i
         turned[at, :, :, s] = 0
     Z = _turn(turned.reshape(D * m, -1), back_b, back_a)
     out = []
-    for s in S:
-        T = Ta.T @ _on_grid(s) @ Ta
+    for block in S:
+        T = Ta.T @ _on_grid(block) @ Ta
         T[pivots], T[:, pivots] = 0, 0
         T = back_a.T @ T @ back_a
         out.append((T + T.T) / 2)

@@ -237,7 +237,7 @@ def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | N
     shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
     M = M + shift * R
     M = symmetric(M if mask is None else mask.pad_M(M))
-    original = congruence(R, np.linalg.inv(Kb), np.linalg.inv(Ka))
+    original = congruence(R, inverse_of(Kb), inverse_of(Ka))
     return Iterate(M, Kb, Ka, tuple(blocks), 1.0, mask), original, shift
 
 
