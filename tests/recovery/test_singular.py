@@ -11,17 +11,17 @@ import pytest
 from markov_icl.features import phi, vech_indices
 from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.system import Moments, RationalMoments
-from markov_icl.recovery.barrier import Incumbent
 from markov_icl.recovery.certificate import Certificate
 from markov_icl.recovery.certify import certify
 from markov_icl.recovery.lift import lift
 from markov_icl.recovery.null_products import kernel_of, null_directions
+from markov_icl.recovery.polish import polish
 from markov_icl.recovery.verify import verify
 from markov_icl.tasks.prompts import MarkovTask
 from tests.recovery.quadratics import chain_moments
 
 
-def cube_moments(seed: int, D: int = 3, J: int = 1) -> Moments:
+def cube_moments(seed: int, D: int = 3, J: int = 2) -> Moments:
     """A random quadratic with the null space of columns (1, binary, ...): ``v_i^2 = v_i``, integral entries."""
     rng = np.random.default_rng(seed)
     rows, columns = vech_indices(D)
@@ -51,12 +51,12 @@ def rational_copy(moments: Moments) -> RationalMoments:
 
 @pytest.fixture(scope="module")
 def moments() -> Moments:
-    return cube_moments(3)
+    return cube_moments(1)
 
 
 @pytest.fixture(scope="module")
 def certificate(moments: Moments) -> Certificate:
-    return certify(moments, tolerance=1e-5, time_limit=20.0)
+    return certify(moments, tolerance=1e-5, time_limit=5.0)
 
 
 def test_null_directions_of_a_bias_column() -> None:
@@ -74,14 +74,14 @@ def test_no_bound_above_a_feasible_value(seed: int) -> None:
     certificate = certify(moments, tolerance=1e-4, time_limit=3.0, most_nodes=31, seed=seed)
     rng = np.random.default_rng(seed)
     lifted = lift(moments)
-    best = Incumbent(lifted, certificate.b, np.ravel(certificate.A.T), certificate.upper)
     for null in null_directions(lifted, lambda: None):
         for size in (1e-1, 1e-2, 1e-3):
             b = null.b + size * rng.standard_normal(len(null.b))
-            best.offer(b, np.zeros(lifted.size // len(b)), sweeps=1)
+            b, a, loss = polish(lifted, b, np.zeros(lifted.size // len(b)), sweeps=1, steps=3)
+            if np.linalg.norm(b) * np.linalg.norm(a) < 100:  # else rounding of the loss shows
+                assert certificate.lower <= loss + 1e-11
             A = rng.standard_normal((len(b), moments.blocks))
             assert certificate.lower <= moments.loss(phi(b, A))
-    assert certificate.lower <= best.loss + 1e-12
     plain = moments.y2 - moments.h @ np.linalg.lstsq(moments.H, moments.h, rcond=1e-11)[0]
     assert certificate.lower >= plain - 1e-9
 

@@ -135,6 +135,7 @@ class Search:
 
     def _avoid(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
         """Return vectors that the next cone's boundary has to keep away from."""
+        del path
         return ()
 
     def leaf_of(self, path: tuple[tuple[int, int], ...], iterate: Iterate) -> Leaf:
