@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from typing import Any
 
 import flint
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from markov_icl.moments.system import RationalMoments, fraction
 
-__all__ = ["Convexity", "convexity", "ldl_pivots", "null_space"]
+__all__ = ["Convexity", "convexity", "ldl", "null_space"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,11 @@ class Convexity:
 
 def convexity(moments: RationalMoments) -> Convexity:
     """Decide strict convexity of the loss (Lemma 3.1) by an exact ``L D L^T`` of ``H``."""
-    pivots = ldl_pivots(moments.H)
-    if pivots is not None and min(pivots) > 0:
+    try:
+        pivots, _ = ldl(moments.H.tolist(), [], "H")
+    except ValueError:
+        pivots = []
+    if pivots:
         least = float(fraction(min(pivots)))
         return Convexity(True, np.empty((0, moments.size)), least, "rational LDL^T: every pivot positive")
     basis = null_space(moments.H)
@@ -42,25 +45,33 @@ def convexity(moments: RationalMoments) -> Convexity:
     return Convexity(False, free.reshape(-1, moments.size), 0.0, "rational null space")
 
 
-def ldl_pivots(matrix: flint.fmpq_mat) -> list[flint.fmpq] | None:
-    """Return the pivots of ``M = L D L^T``, ``L`` unit lower triangular; None at a zero pivot.
+def ldl(matrix: list[list[Any]], right: list[Any], name: str) -> tuple[list[Any], list[Any]]:
+    """Return the pivots of ``M = L D L^T`` and ``L^{-1} right``.
 
-    ``M`` is positive definite exactly when all are positive (Sylvester). Ratios of the leading minors
-    that fraction-free (Bareiss) elimination leaves on the diagonal.
+    Args:
+        matrix: symmetric, overwritten.
+        right: a vector, or empty.
+        name: for the message.
+
+    Raises:
+        ValueError: if a pivot is not proved positive.
     """
-    integers, denominator = matrix.numer_denom()
-    size = integers.nrows()
-    minors = [flint.fmpz(1)]
-    rest = [[integers[i, j] for j in range(i + 1)] for i in range(size)]
-    for k in range(size):
-        pivot = rest[k][k]
-        if pivot == 0:
-            return None
-        for i in range(k + 1, size):
-            for j in range(k + 1, i + 1):
-                rest[i][j] = (rest[i][j] * pivot - rest[i][k] * rest[j][k]) / minors[-1]
-        minors.append(pivot)
-    return [flint.fmpq(b, a * denominator) for a, b in pairwise(minors)]
+    n, solved, pivots = len(matrix), list(right), []
+    for k in range(n):
+        row = matrix[k]
+        if not row[k] > 0:
+            raise ValueError(f"expected a positive definite {name}; got pivot {k + 1} not positive")
+        pivots.append(row[k])
+        for i in range(k + 1, n):
+            factor = row[i] / row[k]
+            if factor == 0:
+                continue
+            target = matrix[i]
+            for j in range(i, n):
+                target[j] -= factor * row[j]
+            if solved:
+                solved[i] -= factor * solved[k]
+    return pivots, solved
 
 
 def null_space(matrix: flint.fmpq_mat) -> list[list[flint.fmpq]]:

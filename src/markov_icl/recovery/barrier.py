@@ -14,67 +14,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg as sla
-from scipy.linalg import lapack
 
 from markov_icl.recovery.dense import dense_direction, unknowns
-from markov_icl.recovery.lift import Array, Lift, pack, partial_transpose, project
+from markov_icl.recovery.iterate import (
+    Iterate,
+    Scaling,
+    congruence,
+    inverse_from,
+    inverse_of,
+    marginals,
+    symmetric,
+)
+from markov_icl.recovery.lift import Array, Lift, project
 from markov_icl.recovery.newton import Move, Point, cholesky, direction, evaluate, line_search
 from markov_icl.recovery.polish import polish, rank_one
 
-__all__ = ["Incumbent", "Iterate", "NodeResult", "Scaling", "TimeUp", "add_cone", "solve_node", "start"]
+__all__ = ["Incumbent", "NodeResult", "TimeUp", "advance", "newton_step", "solve_node"]
 
 _SHRINK = 3.0
 _PATIENCE = 15
 _DENSE_UP_TO = 300
 _DENSE_FALLBACK_UP_TO = 2500
 _CANDIDATES_EVERY_STEP = 700
+_MARGIN = 0.03
 
 
 class TimeUp(Exception):  # noqa: N818
     """The search must end now with what it has."""
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """Fixed data of one problem.
-
-    Attributes:
-        lifted: the loss.
-        tied: ``(Q + Gamma Q) / 2``, the part of ``M`` that no ``Z`` changes, ``[N, N]``.
-        Kb: first scaling of ``R^D``, ``[D, D]``.
-        Ka: first scaling of ``R^{J D}``.
-    """
-
-    lifted: Lift
-    tied: Array
-    Kb: Array
-    Ka: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Iterate:
-    """A strictly feasible point in the coordinates ``K = Kb (x) Ka``.
-
-    Attributes:
-        M: ``K (Q - sum_c C_c (x) S_c + Z) K^T``, ``[N, N]``.
-        Kb: ``[D, D]``.
-        Ka: ``[J D, J D]``.
-        S: ``Ka S_c Ka^T`` for every cone.
-        mu: barrier weight at which it was reached.
-    """
-
-    M: Array
-    Kb: Array
-    Ka: Array
-    S: tuple[Array, ...]
-    mu: float
-
-    def unscaled(self, scaling: Scaling) -> tuple[Array, tuple[Array, ...]]:
-        """Return the packed ``Z`` and the ``S_c`` in original coordinates."""
-        D = scaling.lifted.dimension
-        kb, ka = inverse_of(self.Kb), inverse_of(self.Ka)
-        Z = pack(project(congruence(self.M, kb, ka), D), D) - pack(project(scaling.lifted.Q, D), D)
-        return Z, tuple(_symmetric(ka @ S @ ka.T) for S in self.S)
 
 
 @dataclass
@@ -112,134 +78,30 @@ class NodeResult:
     status: str
 
 
-def inverse_of(X: Array) -> Array:
-    """Return the inverse of a small matrix."""
-    return np.asarray(np.linalg.inv(X), dtype=np.float64)
-
-
-def congruence(X: Array, kb: Array, ka: Array) -> Array:
-    """Return ``(kb (x) ka) X (kb (x) ka)^T`` for symmetric ``X`` ``[N, N]``, symmetric to the last bit."""
-    n, D, m = X.shape[0], kb.shape[0], ka.shape[0]
-    for _ in range(2):
-        half = (kb @ X.reshape(D, m * n)).reshape(D, m, n)
-        X = np.ascontiguousarray(np.matmul(ka, half).reshape(n, n).T)
-    return _symmetric(X)
-
-
-def _inverse(factor: Array) -> Array:
-    inverse = np.tril(lapack.dpotri(factor, lower=1)[0])
-    return np.asarray(inverse + np.tril(inverse, -1).T)
-
-
-def _symmetric(X: Array) -> Array:
-    return (X + X.T) / 2
-
-
-def marginals(X: Array, D: int, sweeps: int = 3) -> tuple[Array, Array]:
-    """Return ``U`` ``[D, D]``, ``V`` ``[N/D, N/D]`` with ``X ~ U (x) V``, by flip-flop."""
-    m = X.shape[0] // D
-    grouped = X.reshape(D, m, D, m).transpose(0, 2, 1, 3).reshape(D * D, m * m)
-    U = np.eye(D)
-    for _ in range(sweeps):
-        V = (np.linalg.inv(U).reshape(-1) @ grouped).reshape(m, m) / D
-        U = (grouped @ np.linalg.inv(V).reshape(-1)).reshape(D, D) / m
-    return _symmetric(U), _symmetric(V)
-
-
-def start(lifted: Lift) -> tuple[Scaling, Iterate]:
-    """Return the first scaling and a strictly feasible ``Z``.
-
-    ``Q`` is singular on the antisymmetric directions; ``kappa (sum_j t_j t_j^T - swap_j)`` mends that.
-
-    Raises:
-        numpy.linalg.LinAlgError: if ``H`` is singular to working precision.
-    """
-    D, J = lifted.dimension, lifted.blocks
-    Kb, KJ = _first_scaling(lifted.Q, J, D)
-    Ka: Array = np.asarray(np.kron(KJ, Kb), dtype=np.float64)
-    tied = (lifted.Q + partial_transpose(lifted.Q, D)) / 2
-    scaling = Scaling(lifted, tied, Kb, Ka)
-    M = congruence(lifted.Q, Kb, Ka)
-    kappa = _smallest_on_symmetric(M, J, D) / 2
-    if kappa <= 1e-13:
-        raise np.linalg.LinAlgError("H is singular to working precision")
-    view = M.reshape(D, J, D, D, J, D)
-    eye = np.eye(D)
-    for j in range(J):
-        view[:, j, :, :, j, :] += kappa * np.einsum("ik,lm->iklm", eye, eye)
-        view[:, j, :, :, j, :] -= kappa * np.einsum("im,kl->iklm", eye, eye)
-    cholesky(M)
-    solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-13)[0] if lifted.size < 200 else None
-    energy = float(lifted.q @ solution) if solution is not None else abs(lifted.y2)
-    mu = 3e-3 * max(energy, 1e-9 * abs(lifted.y2), 1e-300)
-    return scaling, Iterate(M, Kb, Ka, (), mu)
-
-
-def _first_scaling(Q: Array, J: int, D: int, sweeps: int = 6) -> tuple[Array, Array]:
-    """Return ``Kb`` and ``KJ`` with identity partial traces of ``K Q K^T``, ``K = Kb (x) KJ (x) Kb``."""
-    tensor = Q.reshape(D, J, D, D, J, D)
-    Kb, KJ = np.eye(D), np.eye(J)
-    for _ in range(sweeps):
-        Gb, GJ = Kb.T @ Kb, KJ.T @ KJ
-        over_b = np.einsum("iakjbl,ab,kl->ij", tensor, GJ, Gb, optimize=True) / (J * D)
-        Kb = _inverse_root(_symmetric(over_b))
-        Gb = Kb.T @ Kb
-        over_j = np.einsum("iakjbl,ij,kl->ab", tensor, Gb, Gb, optimize=True) / (D * D)
-        KJ = _inverse_root(_symmetric(over_j))
-    return Kb, KJ
-
-
-def _inverse_root(X: Array) -> Array:
-    values, vectors = np.linalg.eigh(X)
-    if values[0] <= 1e-13 * values[-1]:
-        raise np.linalg.LinAlgError("H is singular to working precision")
-    return np.asarray((vectors / np.sqrt(values)) @ vectors.T)
-
-
-def _smallest_on_symmetric(M: Array, J: int, D: int) -> float:
-    """Return the smallest eigenvalue of ``M`` on tensors symmetric in ``(i, k)``, one block at a time."""
-    rows, columns = np.triu_indices(D)
-    weight = np.where(rows == columns, 0.5, np.sqrt(0.5))
-    tensor = M.reshape(D, J, D, D * J * D)
-    half = (tensor[rows, :, columns] + tensor[columns, :, rows]) * weight[:, None, None]
-    other = half.reshape(-1, D, J, D)
-    both = (other[:, rows, :, columns] + other[:, columns, :, rows]) * weight[:, None, None]
-    square = both.transpose(1, 0, 2).reshape(rows.size * J, rows.size * J)
-    return float(sla.eigh(_symmetric(square), eigvals_only=True, subset_by_index=[0, 0])[0])
-
-
-def add_cone(warm: Iterate, cones: tuple[Array, ...]) -> Iterate:
-    """Return ``warm`` made strictly feasible for one more cone, the last of ``cones``."""
-    C = warm.Kb @ cones[-1] @ warm.Kb.T
-    m = warm.Ka.shape[0]
-    weight = 0.5 / max(float(np.abs(np.linalg.eigvalsh(C)).max()), 1e-300)
-    for _ in range(60):
-        S = weight * np.eye(m)
-        M = warm.M - np.kron(C, S)
-        try:
-            cholesky(M - np.kron(C, S))
-        except np.linalg.LinAlgError:
-            weight /= 2
-            continue
-        return replace(warm, M=_symmetric(M), S=(*warm.S, S))
-    raise np.linalg.LinAlgError("expected a strictly feasible start; got none")
-
-
 def _rescale(scaling: Scaling, cones: tuple[Array, ...], it: Iterate, inverse: Array) -> tuple[Iterate, Array]:
     """Return the iterate and ``M^{-1}`` in coordinates where the partial traces of ``M^{-1}`` are identities.
 
-    The part that no ``Z`` changes is imposed afresh: rounding drift in it would be a false bound.
+    The part that no ``Z`` changes is imposed afresh: rounding drift in it would be a false bound. The factors
+    are upper triangular, so that the last coordinate, a face's null direction, stays the last.
     """
-    D = scaling.lifted.dimension
+    D, mask = scaling.lifted.dimension, it.mask
     U, V = marginals(inverse, D)
     lu, lv = cholesky(U), cholesky(V)
     Kb, Ka = lu.T @ it.Kb, lv.T @ it.Ka
-    S = tuple(_symmetric(lv.T @ s @ lv) for s in it.S)
-    M = project(congruence(it.M, lu.T, lv.T), D) + congruence(scaling.tied, Kb, Ka)
+    S = tuple(symmetric(lv.T @ s @ lv) for s in it.bare_S())
+    movable = project(congruence(it.M if mask is None else mask.bare_M(it.M), lu.T, lv.T), D)
+    tied = congruence(scaling.tied, Kb, Ka)
+    if mask is not None:
+        fixed = congruence(project(scaling.lifted.Q, D), Kb, Ka)
+        movable = (movable - fixed) * mask.X + fixed
+        S = tuple(s * mask.Y for s in S)
+    M = movable + tied
     for C, s in zip(cones, S, strict=True):
-        M -= np.kron(_symmetric(Kb @ C @ Kb.T), s)
+        M -= np.kron(symmetric(Kb @ C @ Kb.T), s)
     inverse = congruence(inverse, inverse_of(lu), inverse_of(lv))
-    return replace(it, M=_symmetric(M), Kb=Kb, Ka=Ka, S=S), inverse
+    if mask is not None:
+        M, inverse, S = mask.pad_M(M), mask.pad_M(inverse), tuple(mask.pad_S(s) for s in S)
+    return replace(it, M=symmetric(M), Kb=Kb, Ka=Ka, S=S), inverse
 
 
 def solve_node(
@@ -251,6 +113,7 @@ def solve_node(
     rng: np.random.Generator,
     on_bound: Callable[[float, Iterate], None],
     check: Callable[[], None],
+    avoid: tuple[Array, ...] = (),
     most_steps: int = 120,
 ) -> NodeResult:
     """Run the barrier method on one node.
@@ -264,6 +127,7 @@ def solve_node(
         rng: for the Gaussian samples of the rounding.
         on_bound: called with every better bound.
         check: called often; raises :class:`TimeUp` to stop.
+        avoid: vectors ``b`` that may not lie near the boundary of the cone to branch with.
         most_steps: Newton steps.
     """
     lifted, it = scaling.lifted, first
@@ -273,7 +137,7 @@ def solve_node(
     history: list[float] = []
     for step in range(most_steps):
         try:
-            it, point = _advance(scaling, cones, it)
+            it, point = advance(scaling, cones, it)
         except np.linalg.LinAlgError:
             break
         gamma = lifted.y2 - float(point.q @ point.u)
@@ -288,7 +152,7 @@ def solve_node(
         if incumbent.loss - lower <= tolerance:
             status = "closed"
             break
-        move, decrement = _step(point, check)
+        move, decrement = newton_step(point, check)
         length = line_search(point, move)
         if length == 0:
             break
@@ -307,10 +171,10 @@ def solve_node(
             it = replace(it, mu=it.mu / _SHRINK)
     gap = incumbent.loss - lower
     warm = min((c for c in centred if c.mu * order >= 30 * gap), key=lambda c: c.mu, default=centred[0])
-    return NodeResult(lower, best, warm, _split(scaling, best), status)
+    return NodeResult(lower, best, warm, _split(scaling, best, avoid), status)
 
 
-def _step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
+def newton_step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
     """Return the Newton step: from the assembled Hessian if small, else by conjugate gradients."""
     size = unknowns(point)
     check()
@@ -328,16 +192,17 @@ def _step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
     return move, decrement
 
 
-def _advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:
+def advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:
     """Return the iterate in fresh coordinates, factored."""
-    it, inverse = _rescale(scaling, cones, it, _inverse(cholesky(it.M)))
+    it, inverse = _rescale(scaling, cones, it, inverse_from(cholesky(it.M)))
     q = _vector(scaling.lifted.q, it)
-    scaled = tuple(_symmetric(it.Kb @ C @ it.Kb.T) for C in cones)
-    return it, evaluate(it.M, inverse, q, scaled, it.S, it.mu, scaling.lifted.dimension)
+    scaled = tuple(symmetric(it.Kb @ C @ it.Kb.T) for C in cones)
+    return it, evaluate(it.M, inverse, q, scaled, it.S, it.mu, scaling.lifted.dimension, it.mask)
 
 
 def _vector(q: Array, it: Iterate) -> Array:
-    return np.asarray(it.Kb @ q.reshape(it.Kb.shape[0], -1) @ it.Ka.T).reshape(-1)
+    scaled = np.asarray(it.Kb @ q.reshape(it.Kb.shape[0], -1) @ it.Ka.T).reshape(-1)
+    return scaled if it.mask is None else scaled * it.mask.M
 
 
 def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Generator) -> None:
@@ -351,29 +216,32 @@ def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Gener
         incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
 
 
-def _split(scaling: Scaling, it: Iterate) -> Array:
+def _split(scaling: Scaling, it: Iterate, avoid: tuple[Array, ...] = ()) -> Array:
     """Return the ``C``, of rank two and indefinite, that cuts most off the moments on both sides.
 
     With ``Y = u u^T + mu M^{-1}``, the child ``C`` demands ``<C, Y> >= 0``: the score is the lesser of
     the sums of positive and of negative eigenvalues of ``<C, Y>``, in the first coordinates.
     """
     D = it.Kb.shape[0]
-    inverse = _inverse(cholesky(it.M))
+    inverse = inverse_from(cholesky(it.M))
     u = inverse @ _vector(scaling.lifted.q, it)
     back = inverse_of(scaling.Kb)
     moment = congruence(np.outer(u, u) + it.mu * inverse, back.T @ it.Kb.T, inverse_of(scaling.Ka).T @ it.Ka.T)
     blocks = moment.reshape(D, len(it.Ka), D, -1).transpose(0, 2, 1, 3)
     _, vectors = np.linalg.eigh(np.trace(blocks, axis1=2, axis2=3))
     axes = scaling.Kb / np.linalg.norm(scaling.Kb, axis=0)
+    near = [v / np.linalg.norm(v) for v in (back.T @ b for b in avoid)]
     best, chosen = -1.0, np.eye(D)
     for basis in (vectors[:, ::-1], axes):
         for i, k in zip(*np.triu_indices(D, 1), strict=True):
             e, f = basis[:, i], basis[:, k]
             for C in (np.outer(e, f) + np.outer(f, e), np.outer(e, e) - np.outer(f, f)):
                 C = C / np.linalg.norm(C)
+                if any(abs(v @ C @ v) < _MARGIN for v in near):
+                    continue
                 values = np.linalg.eigvalsh(np.tensordot(C, blocks, axes=2))
                 score = float(min(values[values > 0].sum(), -values[values < 0].sum()))
                 if score > best * (1 + 1e-6):
                     best, chosen = score, C
-    C = _symmetric(back @ chosen @ back.T)
+    C = symmetric(back @ chosen @ back.T)
     return np.asarray(C / np.abs(C).max())

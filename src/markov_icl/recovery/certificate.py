@@ -26,7 +26,7 @@ from markov_icl.recovery.lift import Array, packed_shape
 
 __all__ = ["VERSION", "Certificate", "Leaf"]
 
-VERSION = 1
+VERSION = 2
 _NUMBERS = ("upper", "lower", "tolerance", "seconds")
 _SHAPE = ("blocks", "dimension", "nodes")
 
@@ -39,11 +39,14 @@ class Leaf:
         path: ``(cone, sign)`` from the root down; the leaf's ``b`` have ``sign b^T C b >= 0`` for each.
         Z: independent entries, ``[D (D - 1) / 2, m (m - 1) / 2]`` with ``m = J D``.
         S: one ``[m, m]`` for every step of the path.
+        null: columns ``[N, k]`` on which ``M`` and ``q`` are declared to vanish; None where ``M`` is positive
+            definite.
     """
 
     path: tuple[tuple[int, int], ...]
     Z: Float[np.ndarray, "pairs_b pairs_a"]
     S: tuple[Array, ...]
+    null: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,6 @@ class Certificate:
         tolerance: the gap asked for.
         leaves: the tree's leaves; their paths define the tree.
         cones: the ``C_c``, ``[cones, D, D]``.
-        null: columns ``[N, k]`` on which ``M`` and ``q`` are declared to vanish; None for regular ``H``.
         task: the task as plain data, if it came from one.
         moments: the quadratic itself, if there is no task.
     """
@@ -78,7 +80,6 @@ class Certificate:
     tolerance: float
     leaves: tuple[Leaf, ...]
     cones: Float[np.ndarray, "cones D D"]
-    null: Array | None = None
     task: Mapping[str, Any] | None = None
     moments: Moments | None = None
 
@@ -86,6 +87,12 @@ class Certificate:
     def gap(self) -> float:
         """Return ``upper - lower``, in squared states."""
         return self.upper - self.lower
+
+    @property
+    def null(self) -> Array | None:
+        """Return the null columns of all leaves side by side; None if no leaf has any."""
+        columns = [leaf.null for leaf in self.leaves if leaf.null is not None]
+        return np.hstack(columns) if columns else None
 
     @property
     def dimension(self) -> int:
@@ -164,8 +171,10 @@ def _tensors(certificate: Certificate) -> dict[str, np.ndarray]:
         "paths": np.array(steps, dtype=np.int64).reshape(-1, 2),
         "depths": np.array([len(leaf.path) for leaf in leaves], dtype=np.int64),
     }
-    if certificate.null is not None:
-        out["null"] = certificate.null
+    null = certificate.null
+    if null is not None:
+        out["null"] = null
+        out["null_counts"] = np.array([0 if x.null is None else x.null.shape[1] for x in leaves], dtype=np.int64)
     if certificate.moments is not None:
         out |= {"H": certificate.moments.H, "h": certificate.moments.h}
     return {name: np.ascontiguousarray(value) for name, value in out.items()}
@@ -224,7 +233,7 @@ def _build(cls: type[Certificate], header: Mapping[str, Any], tensors: Mapping[s
         "depths": ((None,), "int64"),
     }
     if "null" in tensors:
-        shapes["null"] = ((m * D, None), "float64")
+        shapes |= {"null": ((m * D, None), "float64"), "null_counts": ((None,), "int64")}
     if header["y2"] is not None:
         shapes |= {"H": ((size, size), "float64"), "h": ((size,), "float64")}
     for name, (shape, kind) in shapes.items():
@@ -241,7 +250,6 @@ def _build(cls: type[Certificate], header: Mapping[str, Any], tensors: Mapping[s
         A=tensors["A"],
         leaves=_leaves(tensors),
         cones=tensors["cones"],
-        null=tensors.get("null"),
         task=header["task"],
         moments=moments,
         **numbers,
@@ -255,10 +263,22 @@ def _leaves(tensors: Mapping[str, np.ndarray]) -> tuple[Leaf, ...]:
         raise ValueError(f"expected one depth for each of {len(Z)} leaves; got {depths.tolist()}")
     if total != len(tensors["paths"]) or total != len(tensors["S"]):
         raise ValueError(f"expected {total} steps and S; got {len(tensors['paths'])}, {len(tensors['S'])}")
+    nulls = _nulls(tensors, len(Z))
     leaves, at = [], 0
-    for depth, z in zip(depths, Z, strict=True):
+    for depth, z, null in zip(depths, Z, nulls, strict=True):
         steps = tensors["paths"][at : at + depth]
         S = tuple(tensors["S"][at : at + depth])
-        leaves.append(Leaf(tuple((int(c), int(s)) for c, s in steps), z, S))
+        leaves.append(Leaf(tuple((int(c), int(s)) for c, s in steps), z, S, null))
         at += int(depth)
     return tuple(leaves)
+
+
+def _nulls(tensors: Mapping[str, np.ndarray], leaves: int) -> list[Array | None]:
+    """Return the null columns of every leaf."""
+    if "null" not in tensors:
+        return [None] * leaves
+    counts, null = tensors["null_counts"], tensors["null"]
+    if len(counts) != leaves or (counts < 0).any() or int(counts.sum()) != null.shape[1]:
+        raise ValueError(f"expected null counts of {leaves} leaves, {null.shape[1]} in all; got {counts.tolist()}")
+    ends = np.cumsum(counts)
+    return [null[:, end - k : end] if k else None for k, end in zip(counts, ends, strict=True)]

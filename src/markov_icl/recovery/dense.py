@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg as sla
+from numpy.typing import NDArray
 
 from markov_icl.recovery.lift import Array
 from markov_icl.recovery.newton import Move, Point, assemble, descent
@@ -33,19 +34,35 @@ def dense_direction(point: Point) -> tuple[Move, float]:
     blocks_right = [_flatten_cone(g[None])[0] for g in gradient[1:]]
     right = np.concatenate([_flatten_shared(gradient[0][None], point)[0], *blocks_right])
     hessian = _hessian(point)
+    free = _movable(point)
+    right, hessian = right[free], hessian[np.ix_(free, free)]
     scale = 1 / np.sqrt(np.diag(hessian))
     hessian *= np.outer(scale, scale)
     hessian[np.diag_indices_from(hessian)] += 1e-14
     factor = sla.cho_factor(hessian, lower=True, check_finite=True)
-    solution = scale * np.asarray(sla.cho_solve(factor, scale * right))
-    decrement = float(np.sqrt(max(float(right @ solution), 0.0) / point.mu))
-    count = right.size - sum(_triangle(s) for s in point.S)
+    found = scale * np.asarray(sla.cho_solve(factor, scale * right))
+    decrement = float(np.sqrt(max(float(right @ found), 0.0) / point.mu))
+    solution = np.zeros(free.size)
+    solution[free] = found
+    count = solution.size - sum(_triangle(s) for s in point.S)
     X = _expand_shared(solution[None, :count], point)[0]
     blocks, at = [], count
     for S in point.S:
         blocks.append(_expand_cone(solution[None, at : at + _triangle(S)], len(S))[0])
         at += _triangle(S)
     return Move(X, tuple(blocks), assemble(point.cones, X, tuple(blocks))), decrement
+
+
+def _movable(point: Point) -> NDArray[np.bool_]:
+    """Return which coordinates may move: all, or those of the face."""
+    if point.mask is None:
+        return np.ones(unknowns(point), dtype=bool)
+    D, m = point.dimension, len(point.mask.S)
+    i, k = np.triu_indices(D, 1)
+    s, t = np.triu_indices(m, 1)
+    shared = point.mask.X.reshape(D, m, D, m)[i, :, k, :][:, s, t].ravel() > 0
+    cone = point.mask.Y[np.triu_indices(m)] > 0
+    return np.concatenate([shared, *(cone for _ in point.S)])
 
 
 def _triangle(S: Array) -> int:

@@ -9,15 +9,19 @@ from typing import Any
 import flint
 import numpy as np
 
+from markov_icl.landscape.convexity import ldl
 from markov_icl.moments.system import RationalMoments, fraction
 from markov_icl.recovery.lift import Array, Lift, lift_positions
+from markov_icl.recovery.null_columns import kept, kept_of_S
 
-__all__ = ["ball_bound", "exact_bound", "ldl"]
+__all__ = ["ball_bound", "exact_bound"]
 
 _PRECISION = 212
 
 
-def exact_bound(moments: RationalMoments, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> float:
+def exact_bound(
+    moments: RationalMoments, Z: Array, cones: Sequence[Array], S: Sequence[Array], null: Array | None = None
+) -> float:
     """Return ``y2 - q^T M^{-1} q`` rounded down, after proving ``M > 0`` and ``S_c >= 0``.
 
     Args:
@@ -25,19 +29,28 @@ def exact_bound(moments: RationalMoments, Z: Array, cones: Sequence[Array], S: S
         Z: ``[N, N]``.
         cones: the signed ``C_c``.
         S: one matrix per cone.
+        null: columns on which ``M`` and ``q`` vanish, as the caller has checked, ``[N, k]``.
 
     Raises:
         ValueError: if a pivot is not positive.
     """
     at = lift_positions(moments.blocks, moments.dimension)
     H, h = moments.H.tolist(), [entry[0] for entry in moments.h.tolist()]
-    M = _assemble([[H[i][k] for k in at] for i in at], Z, cones, S, _rational)
-    pivots, solved = ldl(M, [h[i] for i in at], "M")
+    M = _assemble([[H[i][k] for k in at] for i in at], Z, cones, S, _rational, null)
+    keep = _places(len(at), null)
+    pivots, solved = ldl([[M[i][k] for k in keep] for i in keep], [h[at[i]] for i in keep], "M")
     value = moments.y2 - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), flint.fmpq(0))
     return _down(fraction(value))
 
 
-def ball_bound(lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array], data_error: float) -> float:
+def ball_bound(
+    lifted: Lift,
+    Z: Array,
+    cones: Sequence[Array],
+    S: Sequence[Array],
+    data_error: float,
+    null: Array | None = None,
+) -> float:
     """Return the same bound in ball arithmetic, for all data within ``e = data_error`` of ``lifted``.
 
     With ``s = sqrt(diag Q)`` and ``delta = e |s|^2``, ``M - 2 delta I > 0`` gives ``M' >= delta I``; at
@@ -49,8 +62,10 @@ def ball_bound(lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array
     """
     with flint.ctx.workprec(_PRECISION):
         Q = [[flint.arb(float(entry)) for entry in row] for row in lifted.Q]
-        M = _assemble(Q, Z, cones, S, lambda value: flint.arb(float(value)))
-        q = [flint.arb(float(entry)) for entry in lifted.q]
+        M = _assemble(Q, Z, cones, S, lambda value: flint.arb(float(value)), null)
+        keep = _places(len(Q), null)
+        M, Q = ([[rows[i][k] for k in keep] for i in keep] for rows in (M, Q))
+        q = [flint.arb(float(lifted.q[i])) for i in keep]
         x = [row[0] for row in flint.arb_mat(M).solve(flint.arb_mat([[e] for e in q])).tolist()]
         roots = [Q[i][i].sqrt() for i in range(len(q))]
         e, zero = flint.arb(data_error), flint.arb(0)
@@ -67,35 +82,6 @@ def ball_bound(lifted: Lift, Z: Array, cones: Sequence[Array], S: Sequence[Array
         return _down(Fraction(int(mantissa)) * Fraction(2) ** int(exponent))
 
 
-def ldl(matrix: list[list[Any]], right: list[Any], name: str) -> tuple[list[Any], list[Any]]:
-    """Return the pivots of ``M = L D L^T`` and ``L^{-1} right``.
-
-    Args:
-        matrix: symmetric, overwritten.
-        right: a vector, or empty.
-        name: for the message.
-
-    Raises:
-        ValueError: if a pivot is not proved positive.
-    """
-    n, solved, pivots = len(matrix), list(right), []
-    for k in range(n):
-        row = matrix[k]
-        if not row[k] > 0:
-            raise ValueError(f"expected a positive definite {name}; got pivot {k + 1} not positive")
-        pivots.append(row[k])
-        for i in range(k + 1, n):
-            factor = row[i] / row[k]
-            if factor == 0:
-                continue
-            target = matrix[i]
-            for j in range(i, n):
-                target[j] -= factor * row[j]
-            if solved:
-                solved[i] -= factor * solved[k]
-    return pivots, solved
-
-
 def _rational(value: float) -> Any:
     numerator, denominator = value.as_integer_ratio()
     return flint.fmpq(numerator, denominator)
@@ -107,6 +93,7 @@ def _assemble(
     cones: Sequence[Array],
     S: Sequence[Array],
     number: Callable[[float], Any],
+    null: Array | None,
 ) -> list[list[Any]]:
     """Return ``M = Q + Z - sum_c C_c (x) S_c`` after proving every ``S_c`` zero or positive definite."""
     M = [[e + number(float(z)) for e, z in zip(*rows, strict=True)] for rows in zip(Q, Z, strict=True)]
@@ -120,8 +107,14 @@ def _assemble(
             for a in range(m):
                 for b in range(m):
                     M[i * m + a][k * m + b] -= weight * exact[a][b]
-        ldl(exact, [], "S")
+        keep = range(m) if null is None else np.flatnonzero(kept_of_S(s, null)).tolist()
+        ldl([[exact[a][b] for b in keep] for a in keep], [], "S")
     return M
+
+
+def _places(size: int, null: Array | None) -> list[int]:
+    """Return the coordinates left to prove."""
+    return list(range(size)) if null is None else [int(i) for i in np.flatnonzero(kept(null))]
 
 
 def _down(exact: Fraction) -> float:

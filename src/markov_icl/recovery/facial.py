@@ -16,7 +16,7 @@ import scipy.linalg as sla
 from markov_icl.recovery.lift import Array, Lift, packed_shape, unpack
 from markov_icl.recovery.newton import cholesky
 
-__all__ = ["Face", "face_bound", "reduced"]
+__all__ = ["Face", "check_bounded", "face_bound", "reduced"]
 
 _MOST_UNKNOWNS = 2500
 _ZERO = 1e-11
@@ -52,9 +52,7 @@ def face_bound(
         ValueError: if ``q`` is not orthogonal to the null directions, so that the loss has no lower bound.
     """
     kernel = _kernel(lifted.Q)
-    along = float(np.abs(kernel.T @ lifted.q).max(initial=0.0))
-    if along > 1e-8 * float(np.linalg.norm(lifted.q)):
-        raise ValueError("expected h orthogonal to the null directions of H; got a loss without lower bound")
+    check_bounded(lifted)
     shape = packed_shape(lifted.blocks, lifted.dimension)
     plain = lifted.y2 - float(lifted.q @ np.linalg.lstsq(lifted.Q, lifted.q, rcond=_ZERO)[0])
     best = (kernel, np.zeros(shape), plain)
@@ -71,6 +69,17 @@ def face_bound(
     except (np.linalg.LinAlgError, KeyboardInterrupt):
         pass
     return best
+
+
+def check_bounded(lifted: Lift) -> None:
+    """Check that the quadratic has a minimum.
+
+    Raises:
+        ValueError: if ``q`` is not orthogonal to the null directions, so that the loss has no lower bound.
+    """
+    along = float(np.abs(_kernel(lifted.Q).T @ lifted.q).max(initial=0.0))
+    if along > 1e-8 * float(np.linalg.norm(lifted.q)):
+        raise ValueError("expected h orthogonal to the null directions of H; got a loss without lower bound")
 
 
 def reduced(lifted: Lift, kernel: Array, check: Callable[[], None]) -> Face:

@@ -29,6 +29,8 @@ Progress = Callable[[int, int, float], None]
 
 _SAME = 1e-6
 """Two minima are one when their points differ by at most this, relative to the larger norm."""
+_ROUNDING = 1e-13
+"""A start's end that is lower by no more than this, relative, is the best converged minimum."""
 _SAME_LOSS = 1e-10
 """Two minima with flat directions are one when their losses differ by at most this times ``h^T X``."""
 
@@ -179,7 +181,7 @@ def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
     winner = min(ends, key=lambda end: end.point.loss).point
     b, A, X = _parameters(winner)
     loss = quadratic.loss(X)
-    if minima and minima[0].loss <= loss:
+    if minima and minima[0].loss <= loss + _ROUNDING * abs(loss):
         loss, b, A, X = minima[0].loss, minima[0].b, minima[0].A, minima[0].X
     return Fit(
         loss=loss,

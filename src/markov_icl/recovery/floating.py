@@ -15,6 +15,7 @@ import numpy as np
 import scipy.linalg as sla
 
 from markov_icl.recovery.lift import Array, Lift
+from markov_icl.recovery.null_columns import kept, kept_of_S
 
 __all__ = ["DATA_ERROR", "floating_bound", "smallest_eigenvalue_bound"]
 
@@ -48,21 +49,25 @@ def floating_bound(
         cones: the signed ``C_c``, ``[D, D]``.
         S: one ``[N/D, N/D]`` per cone.
         data_error: see :func:`markov_icl.recovery.verify.verify`.
-        null: columns ``[N, k]`` on which ``M`` and ``q`` are taken to vanish exactly; what is proved then
-            concerns ``M`` on a complement.
+        null: columns ``[N, k]`` on which ``M`` and ``q`` are taken to vanish exactly; see
+            :mod:`markov_icl.recovery.null_columns`.
 
     Raises:
         ValueError: if positive definiteness cannot be proved.
     """
     for s in S:
-        if s.any() and smallest_eigenvalue_bound(s, None) < 0:
+        keep = slice(None) if null is None else kept_of_S(s, null)
+        if s.any() and smallest_eigenvalue_bound(s[keep][:, keep], None) < 0:
             raise ValueError("expected a positive semidefinite S; got none that could be proved so")
     M, size = _assemble(lifted.Q, Z, cones, S)
     roots = np.sqrt(np.maximum(np.diag(lifted.Q), 0.0))
     size *= gamma(2 * len(S) + 3)
     q, vague_q = lifted.q, np.zeros_like(lifted.q)
     if null is not None:
-        M, size, q, vague_q, roots = _restrict(M, size, q, roots, null)
+        _check_vanishing(M, q, null)
+        keep = kept(null)
+        M, size = M[keep][:, keep], size[keep][:, keep]
+        q, vague_q, roots = q[keep], vague_q[keep], roots[keep]
     diagonal = np.diag(M)
     if not (diagonal > 0).all():
         raise ValueError("expected a positive definite M; got a diagonal entry that is not positive")
@@ -78,20 +83,11 @@ def floating_bound(
     return _schur_bound(lifted.y2, q, M, size, roots, vague_q, smallest, data_error)
 
 
-def _restrict(M: Array, size: Array, q: Array, roots: Array, null: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """Return ``U^T M U``, its error, ``U^T q``, its error, ``|U|^T roots``; ``U`` spans a complement."""
-    n = len(q)
+def _check_vanishing(M: Array, q: Array, null: Array) -> None:
     scale = float(np.abs(M).max(initial=1e-300))
     on_M, on_q = float(np.abs(M @ null).max(initial=0.0)), float(np.abs(q @ null).max(initial=0.0))
     if on_M > 1e-8 * scale or on_q > 1e-8 * float(np.abs(q).max()):
         raise ValueError("expected M and q to vanish on the null directions; got others")
-    U = sla.null_space(null.T)
-    if U.shape[1] + null.shape[1] != n:
-        raise ValueError("expected independent null directions; got dependent ones")
-    V = np.abs(U)
-    error = V.T @ (size + 2 * gamma(n + 3) * np.abs(M)) @ V * _SLACK
-    restricted = U.T @ M @ U
-    return (restricted + restricted.T) / 2, error, U.T @ q, gamma(n + 3) * (V.T @ np.abs(q)), V.T @ roots
 
 
 def _assemble(Q: Array, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from markov_icl.recovery.lift import Array, project
+from markov_icl.recovery.mask import Mask
 
 __all__ = ["Move", "Point", "assemble", "cholesky", "descent", "direction", "evaluate", "line_search"]
 
@@ -43,6 +44,8 @@ class Point:
         systems: eigenvalues and eigenvectors of every ``S_c``.
         mu: barrier weight.
         dimension: ``D``.
+        mask: the face, if not the whole space; ``M`` and ``S`` are then padded.
+        tilt: weight of a further term ``<tilt, S>`` in the last ``S_c``, to be driven to zero.
     """
 
     M: Array
@@ -55,6 +58,14 @@ class Point:
     systems: tuple[tuple[Array, Array], ...]
     mu: float
     dimension: int
+    mask: Mask | None = None
+    tilt: Array | None = None
+
+    def masked(self, blocks: list[Array]) -> list[Array]:
+        """Return a direction or gradient with what may not move set to zero."""
+        if self.mask is None:
+            return blocks
+        return [blocks[0] * self.mask.X, *(block * self.mask.Y for block in blocks[1:])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +89,21 @@ def cholesky(M: Array) -> Array:
     return np.asarray(factor)
 
 
-def evaluate(M: Array, inverse: Array, q: Array, cones: Blocks, S: Blocks, mu: float, dimension: int) -> Point:
+def evaluate(
+    M: Array,
+    inverse: Array,
+    q: Array,
+    cones: Blocks,
+    S: Blocks,
+    mu: float,
+    dimension: int,
+    mask: Mask | None = None,
+) -> Point:
     """Factor ``M`` and the ``S_c``; ``inverse`` is ``M^{-1}``, carried over from other coordinates."""
     factor = cholesky(M)
     u = np.asarray(sla.cho_solve((factor, True), q, check_finite=False))
     systems = tuple((np.asarray(w), np.asarray(V)) for w, V in map(np.linalg.eigh, S))
-    return Point(M, factor, inverse, u, q, cones, S, systems, mu, dimension)
+    return Point(M, factor, inverse, u, q, cones, S, systems, mu, dimension, mask)
 
 
 def direction(point: Point, check: Callable[[], None], most_iterations: int = _MOST_ITERATIONS) -> tuple[Move, float]:
@@ -165,6 +185,8 @@ def _value(point: Point, move: Move, length: float) -> float:
         total += float(half @ half)
         for S, Y in zip(point.S, move.S, strict=True):
             total -= 2 * point.mu * float(np.log(np.diag(cholesky(S + length * Y))).sum())
+        if point.tilt is not None:
+            total += float(np.vdot(point.tilt, point.S[-1] + length * move.S[-1]))
     except np.linalg.LinAlgError:
         return np.inf
     return total
@@ -192,7 +214,9 @@ def descent(point: Point) -> list[Array]:
     """Return minus the gradient: ``P(u u^T + mu M^{-1})`` and ``mu S_c^{-1} - <C_c, u u^T + mu M^{-1}>``."""
     R = np.outer(point.u, point.u) + point.mu * point.inverse
     blocks = [point.mu * (V / w) @ V.T - _contract(C, R) for C, (w, V) in zip(point.cones, point.systems, strict=True)]
-    return [project(R, point.dimension), *blocks]
+    if point.tilt is not None:
+        blocks[-1] = blocks[-1] - point.tilt
+    return point.masked([project(R, point.dimension), *blocks])
 
 
 class _Hessian:
@@ -217,7 +241,7 @@ class _Hessian:
             for C, W, Y in zip(point.cones, self.S_inverse, along[1:], strict=True)
         ]
         X = project(R, point.dimension)
-        return [(X + X.T) / 2, *blocks]
+        return point.masked([(X + X.T) / 2, *blocks])
 
 
 class _Preconditioner:
@@ -271,7 +295,7 @@ class _Preconditioner:
         for C, omega, (_, V), Y in zip(point.cones, self.weights, point.systems, scaled[1:], strict=True):
             back = U.T @ C @ w
             out.append(Y + V @ (omega * (V.T @ (back + back.T) @ V)) @ V.T / (2 * mu))
-        return out
+        return point.masked(out)
 
 
 def _product_cone(G: Array, omega: Array, V: Array) -> Array:

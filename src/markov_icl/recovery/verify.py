@@ -19,6 +19,7 @@ from markov_icl.recovery.certificate import Certificate, Leaf
 from markov_icl.recovery.exact import ball_bound, exact_bound
 from markov_icl.recovery.floating import DATA_ERROR, floating_bound
 from markov_icl.recovery.lift import lift, partial_transpose, unpack
+from markov_icl.recovery.null_columns import certificate_vanishes, moments_vanish
 from markov_icl.recovery.problem import moments_of_header
 
 __all__ = ["Verified", "covers", "verify"]
@@ -78,9 +79,9 @@ def verify(
             moments = certificate.moments
         else:
             raise ValueError("expected a certificate with a task or with moments; got neither")
-    kind = _kind(proof, moments, certificate)
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
     _check_shapes(certificate, dense)
+    kind = _kind(proof, moments, certificate)
     upper = dense.loss(np.asarray(phi(certificate.b, certificate.A), dtype=np.float64))
     if abs(upper - certificate.upper) > _MATCH * max(abs(dense.y2), abs(upper)):
         raise ValueError(
@@ -96,8 +97,7 @@ def verify(
     reason = _REASONS[kind]
     if kind != "rational":
         reason += f", moments taken to be within {data_error:g} relative"
-    if certificate.null is not None:
-        reason += f", {certificate.null.shape[1]} null directions taken to be exact"
+    reason += _null_reason(certificate, moments)
     return Verified(lower, upper, kind, len(certificate.leaves), reason)
 
 
@@ -106,6 +106,34 @@ _REASONS = {
     "interval": "LDL^T in ball arithmetic",
     "float": "floating-point Cholesky with proved residual bounds",
 }
+
+
+def _exact_certificate(certificate: Certificate) -> bool:
+    """Return whether every ``Z`` and ``S_c`` vanishes exactly on its leaf's null columns."""
+    J, D = certificate.blocks, certificate.dimension
+    return all(
+        leaf.null is None or certificate_vanishes(unpack(leaf.Z, J, D), leaf.S, leaf.null)
+        for leaf in certificate.leaves
+    )
+
+
+def _exact_moments(certificate: Certificate, moments: Moments | RationalMoments) -> bool:
+    """Return whether the moments are rational and vanish exactly on all null columns."""
+    if not isinstance(moments, RationalMoments):
+        return False
+    return all(leaf.null is None or moments_vanish(moments, leaf.null) for leaf in certificate.leaves)
+
+
+def _null_reason(certificate: Certificate, moments: Moments | RationalMoments) -> str:
+    """Return what is known about the null columns and what is only assumed."""
+    if certificate.null is None:
+        return ""
+    columns = f", {certificate.null.shape[1]} null directions"
+    if not _exact_certificate(certificate):
+        return columns + " taken to be exact for H, h and Z"
+    if not _exact_moments(certificate, moments):
+        return columns + " taken to be exact for H and h"
+    return columns + " proved exact"
 
 
 def covers(paths: Sequence[tuple[tuple[int, int], ...]]) -> bool:
@@ -123,16 +151,16 @@ def covers(paths: Sequence[tuple[tuple[int, int], ...]]) -> bool:
 def _kind(proof: str, moments: Moments | RationalMoments, certificate: Certificate) -> str:
     size = certificate.dimension**2 * certificate.blocks
     exact = isinstance(moments, RationalMoments)
-    if certificate.null is not None:
-        if proof not in ("auto", "float"):
-            raise ValueError(f"expected proof 'float' for a singular H; got {proof!r}")
-        return "float"
+    if certificate.null is not None and exact and (size <= _EXACT_UP_TO or proof == "rational"):
+        exact = _exact_certificate(certificate) and _exact_moments(certificate, moments)
     if proof == "auto":
         return "rational" if exact and size <= _EXACT_UP_TO else "float"
     if proof not in _REASONS:
         raise ValueError(f"expected proof 'auto', 'rational', 'interval' or 'float'; got {proof!r}")
-    if proof == "rational" and not exact:
+    if proof == "rational" and not isinstance(moments, RationalMoments):
         raise ValueError("expected rational moments for a rational proof; got floating-point ones")
+    if proof == "rational" and not exact:
+        raise ValueError("expected null directions on which M vanishes exactly; got others")
     return proof
 
 
@@ -144,12 +172,12 @@ def _check_shapes(certificate: Certificate, moments: Moments) -> None:
     if not certificate.leaves:
         raise ValueError("expected at least one leaf; got none")
     arrays = [certificate.b, certificate.A, certificate.cones]
-    if certificate.null is not None:
-        arrays.append(certificate.null)
-        if certificate.null.ndim != 2 or len(certificate.null) != certificate.dimension * certificate.A.size:
-            raise ValueError(f"expected null directions [N, k]; got shape {certificate.null.shape}")
     for leaf in certificate.leaves:
         arrays += [leaf.Z, *leaf.S]
+        if leaf.null is not None:
+            arrays.append(leaf.null)
+            if leaf.null.ndim != 2 or len(leaf.null) != certificate.dimension * certificate.A.size:
+                raise ValueError(f"expected null directions [N, k]; got shape {leaf.null.shape}")
         if len(leaf.S) != len(leaf.path):
             raise ValueError(f"expected one S for each of {len(leaf.path)} cones; got {len(leaf.S)}")
         if any(not 0 <= cone < len(certificate.cones) for cone, _ in leaf.path):
@@ -188,7 +216,7 @@ def _leaf_bound(
         if not (np.array_equal(C, C.T) and np.array_equal(S, S.T)):
             raise ValueError("expected symmetric cones and S; got another matrix")
     if kind == "rational" and isinstance(moments, RationalMoments):
-        return exact_bound(moments, Z, signed, leaf.S)
+        return exact_bound(moments, Z, signed, leaf.S, leaf.null)
     if kind == "interval":
-        return ball_bound(lift(dense), Z, signed, leaf.S, data_error)
-    return floating_bound(lift(dense), Z, signed, leaf.S, data_error, certificate.null)
+        return ball_bound(lift(dense), Z, signed, leaf.S, data_error, leaf.null)
+    return floating_bound(lift(dense), Z, signed, leaf.S, data_error, leaf.null)
