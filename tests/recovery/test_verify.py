@@ -13,6 +13,7 @@ from markov_icl.recovery.certificate import Certificate, Leaf
 from markov_icl.recovery.certify import certify
 from markov_icl.recovery.floating import smallest_eigenvalue_bound
 from markov_icl.recovery.verify import covers, verify
+from markov_icl.tasks.prompts import MarkovTask
 from tests.recovery.quadratics import chain_moments
 
 
@@ -192,3 +193,10 @@ def test_a_matrix_just_indefinite_is_never_accepted() -> None:
 def test_leaf_holds_what_it_is_given() -> None:
     leaf = Leaf(((0, 1),), np.zeros((1, 1)), (np.eye(2),))
     assert leaf.path == ((0, 1),)
+
+
+def test_no_rounding_lifts_a_rational_bound_above_the_loss_it_bounds() -> None:
+    for task in (MarkovTask(bias=True), MarkovTask(length=2, values=(-1, 1)), MarkovTask(length=3)):
+        verdict = verify(certify(task))
+        assert verdict.proof == "rational"
+        assert verdict.lower <= verdict.upper

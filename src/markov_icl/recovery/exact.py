@@ -8,13 +8,15 @@ from typing import Any
 
 import flint
 import numpy as np
+from numpy.typing import NDArray
 
+from markov_icl.features import phi
 from markov_icl.landscape.convexity import ldl
-from markov_icl.moments.system import RationalMoments, fraction
+from markov_icl.moments.system import RationalMoments, fraction, rational
 from markov_icl.recovery.lift import Array, Lift, lift_positions
 from markov_icl.recovery.null_columns import kept, kept_of_S
 
-__all__ = ["ball_bound", "exact_bound"]
+__all__ = ["attained", "ball_bound", "exact_bound"]
 
 _PRECISION = 212
 
@@ -41,6 +43,18 @@ def exact_bound(
     pivots, solved = ldl([[M[i][k] for k in keep] for i in keep], [h[at[i]] for i in keep], "M")
     value = moments.y2 - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), flint.fmpq(0))
     return _down(fraction(value))
+
+
+def attained(moments: RationalMoments, b: Array, A: Array) -> float:
+    """Return the exact loss at ``(b, A)``, ``[D]`` and ``[D, J]``, rounded up."""
+    X = phi(_fractions(b), _fractions(A))
+    return -_down(-moments.loss(flint.fmpq_mat([[rational(v)] for v in X])))
+
+
+def _fractions(values: Array) -> NDArray[np.object_]:
+    out = np.empty(values.size, dtype=object)
+    out[:] = [Fraction(v) for v in values.ravel().tolist()]
+    return out.reshape(values.shape)
 
 
 def ball_bound(

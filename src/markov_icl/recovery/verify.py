@@ -16,7 +16,7 @@ import numpy as np
 from markov_icl.features import phi
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.recovery.certificate import Certificate, Leaf
-from markov_icl.recovery.exact import ball_bound, exact_bound
+from markov_icl.recovery.exact import attained, ball_bound, exact_bound
 from markov_icl.recovery.floating import DATA_ERROR, floating_bound
 from markov_icl.recovery.lift import lift, partial_transpose, unpack
 from markov_icl.recovery.null_columns import certificate_vanishes, moments_vanish
@@ -94,6 +94,8 @@ def verify(
     lower = min(_leaf_bound(certificate, leaf, moments, dense, kind, data_error) for leaf in certificate.leaves)
     if certificate.verified is not None and lower < certificate.lower - _MATCH * abs(dense.y2):
         raise ValueError(f"expected a lower bound of {certificate.lower:.12g}; proved only {lower:.12g}")
+    if isinstance(moments, RationalMoments) and kind == "rational":
+        upper = attained(moments, certificate.b, certificate.A)
     reason = _REASONS[kind]
     if kind != "rational":
         reason += f", moments taken to be within {data_error:g} relative"
