@@ -186,7 +186,7 @@ def test_zero_correlation_is_certified() -> None:
 
 @pytest.mark.slow
 def test_five_cycle_nearest_recovery() -> None:
-    certificate = certify(nearest_moments(cycle_blocks(5)), tolerance=1e-3, time_limit=600)
+    certificate = certify(nearest_moments(cycle_blocks(5)), tolerance=1e-3, time_limit=600.0)
     assert certificate.upper == pytest.approx(13, abs=1e-8)
     assert certificate.status == "certified"
 
