@@ -17,7 +17,7 @@ __all__ = ["Json", "Memory", "Plot", "Seed", "Source", "with_task"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Write a picture: .png, .svg or .pdf.")]
-Memory = Annotated[float, typer.Option("--memory", help="Refuse a dense system above this many GB.")]
+Memory = Annotated[float, typer.Option("--memory", min=0, help="Refuse a dense system above this many GB.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 
 _HELP = {

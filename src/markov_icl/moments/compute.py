@@ -121,7 +121,7 @@ def _on_grid(task: MarkovTask, nodes: int, error: str, progress: Callable[[float
 def _require_memory(task: Task, memory: float, copies: int = 4) -> None:
     N = unknowns(task)
     needed = copies * 8 * N**2 / 1e9
-    if needed > memory:
+    if not needed <= memory:
         raise ValueError(
             f"expected a dense system within {memory:g} GB; got {N} unknowns, which need {needed:.3g} GB "
             "(use a shorter length, or allow more memory)"

@@ -62,8 +62,8 @@ def certify(
     Raises:
         ValueError: if the arguments do not make sense or ``H`` is not positive semidefinite.
     """
-    if not tolerance > 0:
-        raise ValueError(f"expected a positive tolerance; got {tolerance}")
+    if not 0 < tolerance < np.inf:
+        raise ValueError(f"expected a positive, finite tolerance; got {tolerance}")
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"expected a time limit >= 0; got {time_limit}")
     if method not in ("barrier", "clarabel"):
@@ -73,6 +73,10 @@ def certify(
     moments, header = pose(problem)
     task = header if task is None else task
     dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
+    if not dense.H.any():
+        raise ValueError(
+            f"expected a query that is not always 0; got H = 0, where every loss is E y^2 = {dense.y2:.10g}"
+        )
     lifted = lift(dense)
     least = float(np.linalg.eigvalsh(dense.H)[0])
     if least < -1e-10 * float(np.trace(dense.H)):
@@ -98,7 +102,7 @@ def require_memory(size: int, memory: float) -> None:
         ValueError: with the memory that it needs.
     """
     needed = _MATRICES * 8 * size**2 / 1e9
-    if needed > memory:
+    if not needed <= memory:
         raise ValueError(
             f"expected a proof within {memory:g} GB; got matrices of order {size}, about {needed:.3g} GB in all "
             "(use a shorter length, or allow more memory)"

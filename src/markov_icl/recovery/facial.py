@@ -149,7 +149,7 @@ def _newton(face: Face, M: Array, q: Array, mu: float) -> tuple[Array, float, Ar
     along = face.moves @ u
     hessian = mu * flat @ turned.T + 2 * along @ W @ along.T
     hessian[np.diag_indices_from(hessian)] *= 1 + 1e-12
-    step = sla.solve(hessian, gradient, assume_a="pos")
+    step = sla.cho_solve(sla.cho_factor(hessian), gradient)
     return np.asarray(step), float(np.sqrt(max(gradient @ step, 0.0) / mu)), u
 
 
