@@ -63,7 +63,7 @@ def certify(
         ValueError: if the arguments do not make sense or ``H`` is not positive semidefinite.
     """
     if not 0 < tolerance < np.inf:
-        raise ValueError(f"expected a positive, finite tolerance; got {tolerance}")
+        raise ValueError(f"expected a positive tolerance, finite; got {tolerance}")
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"expected a time limit >= 0; got {time_limit}")
     if method not in ("barrier", "clarabel"):
