@@ -10,6 +10,8 @@ import pytest
 import markov_icl
 
 ROOMS = [
+    "environment",
+    "files",
     "threads",
     "features",
     "tasks",
@@ -22,7 +24,7 @@ ROOMS = [
     "experiments",
     "interfaces",
 ]
-HEAVY = {"torch", "matplotlib", "numba", "sympy", "polars"}
+HEAVY = {"torch", "matplotlib", "numba", "sympy", "polars", "sklearn", "transformers", "networkx", "pymoo", "pyscipopt"}
 PACKAGE = Path(markov_icl.__file__).parent
 
 

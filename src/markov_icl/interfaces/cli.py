@@ -270,6 +270,7 @@ def sample(
     plot: Plot = None,
 ) -> None:
     """Seeded prompts, with their Gram matrices."""
+    from markov_icl.files import atomic
     from markov_icl.interfaces import output
     from markov_icl.tasks.sampling import sample_prompts
 
@@ -290,7 +291,7 @@ def sample(
     if out is not None:
         import numpy as np
 
-        with output.atomic(out) as temporary:
+        with atomic(out) as temporary:
             np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
     if plot is not None:
         from markov_icl.interfaces.plots import plot_prompts

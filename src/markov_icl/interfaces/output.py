@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from markov_icl.files import atomic
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "atomic",
     "check_target",
     "print_json",
     "print_table",
@@ -137,22 +137,6 @@ def check_target(path: Path | None, suffixes: tuple[str, ...] = _PICTURES) -> No
         raise ValueError(f"expected a file ending in {', '.join(suffixes)}; got {path.name!r}")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
         raise ValueError(f"expected a writable folder for {path.name!r}; got {str(path.parent)!r}")
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` and rename it at the end; a failure leaves no file."""
-    handle, name = tempfile.mkstemp(prefix=".", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

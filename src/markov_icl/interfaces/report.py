@@ -17,7 +17,7 @@ from markov_icl.experiments.claims import CLAIMS
 from markov_icl.experiments.gap import certified_gap
 from markov_icl.experiments.heldout import score_held_out
 from markov_icl.experiments.realizability import realizability_map
-from markov_icl.interfaces.output import atomic
+from markov_icl.files import atomic
 from markov_icl.interfaces.plots import plot_blocks, plot_gap, plot_heads, plot_map, plot_minima, plot_slices
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from markov_icl.files import atomic
 from markov_icl.moments.system import Moments
 from markov_icl.recovery.lift import Array, packed_shape
 
@@ -112,16 +113,8 @@ class Certificate:
         tensors = _tensors(self)
         header = _header(self)
         header["sha256"] = _digest(header, tensors)
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
+        with atomic(Path(path)) as temporary:
             save_file(tensors, temporary, metadata={"certificate": json.dumps(header, sort_keys=True)})
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Certificate:
