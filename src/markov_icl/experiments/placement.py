@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from torch import nn
 
 from markov_icl.landscape.minimizer import solve_dense
 from markov_icl.models.bridge import to_point
 from markov_icl.models.predictors import bayes_score
+from markov_icl.models.prompt_model import PromptModel
 from markov_icl.models.scores import Score
 from markov_icl.moments.compute import compute_moments, unknowns
 from markov_icl.recovery.fit import best
@@ -44,7 +44,7 @@ class Placement:
     bayes: Score | None
 
 
-def place(model: nn.Module, task: Task, prompts: int = 20_000, seed: int = 0, starts: int = 32) -> Placement:
+def place(model: PromptModel, task: Task, prompts: int = 20_000, seed: int = 0, starts: int = 32) -> Placement:
     """Return where ``model`` stands on ``task``.
 
     Args:
@@ -59,8 +59,7 @@ def place(model: nn.Module, task: Task, prompts: int = 20_000, seed: int = 0, st
         return Placement(None, None, np.zeros(0), None, None, bayes)
     moments = compute_moments(task)
     floor = solve_dense(moments).loss
-    one_layer = model.kind == "enlarged" or (model.kind == "lsa" and model.depth == 1)
-    if not one_layer:
+    if not (isinstance(model, EnlargedAttention) or (model.reads_gram and model.depth == 1)):
         return Placement(None, floor, np.zeros(0), None, None, bayes)
     population = moments.loss(to_point(model))
     if model.kind == "enlarged" or model.heads > moments.dimension:

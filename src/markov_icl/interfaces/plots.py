@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "INK",
+    "MARK",
+    "new_figure",
     "plot_blocks",
     "plot_certificate",
     "plot_gap",
@@ -32,11 +35,12 @@ __all__ = [
     "plot_slices",
 ]
 
-_INK = "#1f3b57"
-_MARK = "#c4501b"
+INK = "#1f3b57"
+MARK = "#c4501b"
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes, ``[rows, columns]``, each of ``width`` by ``height`` inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -48,7 +52,7 @@ def plot_blocks(form: ClosedForm) -> Figure:
     blocks = split_blocks(form.X, form.moments.blocks)
     J, D = len(blocks), form.moments.dimension
     columns = min(J, 5)
-    figure, axes = _figure(-(-J // columns), columns, 2.6, 2.8)
+    figure, axes = new_figure(-(-J // columns), columns, 2.6, 2.8)
     top = float(np.abs(blocks).max()) or 1.0
     rows, cols = vech_indices(D)
     for axis in axes.flat[J:]:
@@ -74,12 +78,12 @@ def plot_slices(slices: Slices) -> Figure:
     """Draw the loss along each coordinate with the minimizer marked (Fig. 10)."""
     count = len(slices.coordinates)
     columns = min(count, 3)
-    figure, axes = _figure(-(-count // columns), columns, 3.1, 2.4)
+    figure, axes = new_figure(-(-count // columns), columns, 3.1, 2.4)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     for c, axis in enumerate(axes.flat[:count]):
-        axis.plot(slices.values[c], slices.losses[c], color=_INK, lw=1.6)
-        axis.plot([slices.minimizer[c]], [slices.loss], "o", color=_MARK, ms=6, label="minimizer")
+        axis.plot(slices.values[c], slices.losses[c], color=INK, lw=1.6)
+        axis.plot([slices.minimizer[c]], [slices.loss], "o", color=MARK, ms=6, label="minimizer")
         axis.axhline(slices.loss, color="0.7", lw=0.8, zorder=0)
         axis.set_xlabel(slices.labels[c], fontsize=9)
         axis.tick_params(labelsize=8)
@@ -93,7 +97,7 @@ def plot_map(result: RealizabilityMap) -> Figure:
     """Draw the discriminant over ``(n, p)`` with the unreachable part hatched, and the theorem's ``b_2`` beside it."""
     from matplotlib.colors import SymLogNorm
 
-    figure, axes = _figure(1, 2, 5.6, 4.2)
+    figure, axes = new_figure(1, 2, 5.6, 4.2)
     left, right = axes[0]
     n, p = _edges(np.array(result.n, dtype=float)), _edges(np.array(result.p, dtype=float))
     shown = ((left, result.discriminant.astype(float), "PuOr"), (right, result.b[:, :, 1], "RdBu_r"))
@@ -135,13 +139,13 @@ def _edges(centres: np.ndarray) -> np.ndarray:
 def plot_prompts(prompts: Prompts) -> Figure:
     """Draw up to four prompts as pictures: a column a chain, the query last with its label hidden."""
     shown = min(4, len(prompts.target))
-    figure, axes = _figure(1, shown, 3.2, 2.6)
+    figure, axes = new_figure(1, shown, 3.2, 2.6)
     matrix = prompts.matrix[:shown]
     for k, axis in enumerate(axes.flat):
         masked = matrix[k].copy()
         masked[-1, -1] = np.nan
         axis.imshow(masked, cmap="cividis", aspect="auto", vmin=matrix.min(), vmax=matrix.max())
-        axis.axvline(masked.shape[1] - 1.5, color=_MARK, lw=1.5)
+        axis.axvline(masked.shape[1] - 1.5, color=MARK, lw=1.5)
         axis.set_title(f"prompt {k + 1}, answer {prompts.target[k]:g}", fontsize=9)
         axis.set_xlabel("chain (query last)", fontsize=8)
         axis.tick_params(labelsize=7)
@@ -151,7 +155,7 @@ def plot_prompts(prompts: Prompts) -> Figure:
 
 def plot_gap(gap: CertifiedGap) -> Figure:
     """Draw ``f* - f~*`` against length, a line a context size; bars span the certified interval."""
-    figure, axes = _figure(1, 1, 6.0, 3.8)
+    figure, axes = new_figure(1, 1, 6.0, 3.8)
     axis = axes[0, 0]
     for k, (context, marker) in enumerate(zip(gap.contexts, "osD^v<>"[: len(gap.contexts)], strict=False)):
         low = np.maximum(gap.lower[:, k] - gap.floor[:, k], 0)
@@ -171,13 +175,13 @@ def plot_gap(gap: CertifiedGap) -> Figure:
 
 def plot_minima(fit: Fit, floor: float) -> Figure:
     """Draw each local minimum's loss against the share of random starts that ended there."""
-    figure, axes = _figure(1, 1, 6.0, 3.6)
+    figure, axes = new_figure(1, 1, 6.0, 3.6)
     axis = axes[0, 0]
     losses = [one.loss for one in fit.minima]
     starts = [one.random_starts for one in fit.minima]
-    axis.vlines(losses, 0, starts, color=_INK, lw=2)
-    axis.plot(losses, starts, "o", color=_INK, ms=6, label="local minimum")
-    axis.plot([fit.loss], [0], "^", color=_MARK, ms=9, clip_on=False, label=f"best found, {fit.loss:.8g}")
+    axis.vlines(losses, 0, starts, color=INK, lw=2)
+    axis.plot(losses, starts, "o", color=INK, ms=6, label="local minimum")
+    axis.plot([fit.loss], [0], "^", color=MARK, ms=9, clip_on=False, label=f"best found, {fit.loss:.8g}")
     axis.axvline(floor, color="0.5", ls="--", lw=1, label=f"enlarged optimum, {floor:.8g}")
     axis.set_xlabel("loss")
     axis.set_ylabel("random starts")
@@ -190,7 +194,7 @@ def plot_nearest(form: ClosedForm, X: np.ndarray) -> Figure:
     """Draw every block of ``X*`` above the nearest realizable one, one scale for all."""
     top_row, bottom_row = (split_blocks(v, form.moments.blocks) for v in (form.X, X))
     J, D = len(top_row), form.moments.dimension
-    figure, axes = _figure(2, J, 2.2, 2.3)
+    figure, axes = new_figure(2, J, 2.2, 2.3)
     top = float(np.abs(form.X).max()) or 1.0
     rows, cols = vech_indices(D)
     for r, (name, blocks) in enumerate((("X*", top_row), ("nearest", bottom_row))):
@@ -207,12 +211,12 @@ def plot_nearest(form: ClosedForm, X: np.ndarray) -> Figure:
 
 def plot_heads(curve: HeadsCurve) -> Figure:
     """Draw the gap to the enlarged optimum against the number of heads; no gap is drawn on the floor."""
-    figure, axes = _figure(1, 1, 5.4, 3.6)
+    figure, axes = new_figure(1, 1, 5.4, 3.6)
     axis = axes[0, 0]
     gaps = np.asarray(curve.gaps)
     r = np.arange(1, len(gaps) + 1)
     open_gap = gaps > curve.tolerance
-    axis.semilogy(r[open_gap], gaps[open_gap], "o-", color=_INK, label="gap")
+    axis.semilogy(r[open_gap], gaps[open_gap], "o-", color=INK, label="gap")
     axis.set_xlim(0.6, len(r) + 0.4)
     for k in r[~open_gap]:
         axis.axvspan(k - 0.4, k + 0.4, color="0.9", lw=0)
@@ -225,13 +229,13 @@ def plot_heads(curve: HeadsCurve) -> Figure:
 
 def plot_certificate(certificate: Certificate, trace: list[tuple[float, float, float]], floor: float) -> Figure:
     """Draw the lower bound and the incumbent against time, and the certified interval."""
-    figure, axes = _figure(1, 1, 6.0, 3.6)
+    figure, axes = new_figure(1, 1, 6.0, 3.6)
     axis = axes[0, 0]
     if trace:
         seconds, lower, upper = np.array(trace).T
-        axis.plot(seconds, upper, drawstyle="steps-post", color=_MARK, label="best parameters so far")
-        axis.plot(seconds, np.maximum(lower, floor - 3 * (certificate.upper - floor) - 1e-3), color=_INK, label="bound")
-    axis.axhspan(certificate.lower, certificate.upper, color=_MARK, alpha=0.25, lw=0)
+        axis.plot(seconds, upper, drawstyle="steps-post", color=MARK, label="best parameters so far")
+        axis.plot(seconds, np.maximum(lower, floor - 3 * (certificate.upper - floor) - 1e-3), color=INK, label="bound")
+    axis.axhspan(certificate.lower, certificate.upper, color=MARK, alpha=0.25, lw=0)
     axis.axhline(floor, color="0.5", ls="--", lw=1, label=f"enlarged optimum, {floor:.8g}")
     axis.set_title(f"{certificate.status}: {certificate.lower:.9g} to {certificate.upper:.9g}", fontsize=10)
     axis.set_xlabel("seconds")

@@ -99,9 +99,7 @@ def train(
     _show_training(source, result, seed, json, plot)
 
 
-def _build(
-    task: Any, kind: str, layers: int, heads: int, form: str, size: str, precision: int, seed: int
-) -> Any:
+def _build(task: Any, kind: str, layers: int, heads: int, form: str, size: str, precision: int, seed: int) -> Any:
     import torch
 
     from markov_icl.models.checkpoint import build_model
@@ -126,7 +124,9 @@ def _curriculum(text: str | None, context: int) -> Any:
         raise ValueError(f"expected a curriculum START:BY:EVERY of whole numbers; got {text!r:.40}")
     plan = Curriculum(*map(int, parts))
     if plan.start > context:
-        raise ValueError(f"expected a curriculum that starts at or below the task's context {context}; got {plan.start}")
+        raise ValueError(
+            f"expected a curriculum that starts at or below the task's context {context}; got {plan.start}"
+        )
     return plan
 
 
@@ -148,7 +148,7 @@ def _show_training(source: Source, result: Any, seed: int, json: bool, plot: Pat
 
     placed = place(result.model, source.task, seed=seed)
     if plot is not None:
-        from markov_icl.interfaces.plots import plot_training
+        from markov_icl.interfaces.model_plots import plot_training
 
         output.save_figure(plot_training(result, placed), plot)
     if json:
@@ -221,7 +221,7 @@ def _population(
     if save is not None:
         save_checkpoint(save, module, source.task)
     if plot is not None:
-        from markov_icl.interfaces.plots import plot_population
+        from markov_icl.interfaces.model_plots import plot_population
 
         output.save_figure(plot_population(result, placed), plot)
     if json:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from markov_icl.models.gram import gram_predict
+from markov_icl.models.prompt_model import PromptModel
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.sampling import sample_grams, sample_prompts
 
-__all__ = ["Batch", "Source", "predictions", "prefix_predictions", "reads_gram"]
+__all__ = ["Batch", "PrefixModel", "Source", "predictions", "prefix_predictions"]
 
 _TRAINING, _HELD_OUT, _FIXED, _ORDER = range(4)
+
+
+@runtime_checkable
+class PrefixModel(Protocol):
+    """A model that also predicts the label of every chain from the chains before it."""
+
+    def prefixes(self, Z: Tensor) -> Tensor:
+        """Return predictions after context sizes ``0..n``, ``[B, n + 1]``."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +57,7 @@ class Batch:
         )
 
 
-def reads_gram(model: nn.Module) -> bool:
-    """Return whether the model sees the context only through its Gram matrix."""
-    return model.kind in ("lsa", "enlarged")
-
-
-def predictions(model: nn.Module, batch: Batch) -> Tensor:
+def predictions(model: PromptModel, batch: Batch) -> Tensor:
     """Return the model's predictions for the queries, ``[B]``."""
     if batch.gram is not None:
         return gram_predict(model, batch.gram, batch.query)
@@ -59,7 +65,7 @@ def predictions(model: nn.Module, batch: Batch) -> Tensor:
     return result
 
 
-def prefix_predictions(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def prefix_predictions(model: PrefixModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return predictions and labels after every context size ``1..n``, both ``[B, n]``."""
     assert batch.matrix is not None
     labels = torch.cat([batch.matrix[:, -1, 1:-1], batch.target[:, None]], dim=1)
@@ -70,11 +76,11 @@ class Source:
     """Draws the batches of a training run; batch ``step`` does not depend on the batches before it."""
 
     def __init__(
-        self, model: nn.Module, task: Task, batch: int, seed: int, device: torch.device, prompts: int | None = None
+        self, model: PromptModel, task: Task, batch: int, seed: int, device: torch.device, prompts: int | None = None
     ) -> None:
         self.task, self.batch, self.seed, self.device = task, batch, seed, device
         self.dtype = next(model.parameters()).dtype
-        self.as_gram = reads_gram(model)
+        self.as_gram = model.reads_gram
         self.fixed = None if prompts is None else self._sample(task, prompts, (_FIXED,))
 
     def draw(self, step: int, context: int | None = None) -> Batch:

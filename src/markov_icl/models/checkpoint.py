@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from markov_icl.files import atomic
+from markov_icl.models.prompt_model import PromptModel
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.spec import TaskSpec, task_to_dict
 
@@ -45,13 +46,13 @@ class Checkpoint:
         state: further plain data, such as the recipe and the step.
     """
 
-    model: nn.Module
+    model: PromptModel
     task: Task | None
     tensors: Mapping[str, Tensor]
     state: Mapping[str, Any]
 
 
-def build_model(kind: str, config: Mapping[str, Any], **options: Any) -> nn.Module:
+def build_model(kind: str, config: Mapping[str, Any], **options: Any) -> PromptModel:
     """Return a fresh model of this kind; ``config`` as its property of that name gives it.
 
     Raises:
@@ -61,7 +62,7 @@ def build_model(kind: str, config: Mapping[str, Any], **options: Any) -> nn.Modu
         raise ValueError(f"expected a model of kind {', '.join(MODELS)}; got {kind!r:.40}")
     module, name = MODELS[kind]
     try:
-        model: nn.Module = getattr(import_module(f"markov_icl.models.{module}"), name)(**config, **options)
+        model: PromptModel = getattr(import_module(f"markov_icl.models.{module}"), name)(**config, **options)
     except TypeError as error:
         raise ValueError(f"expected the settings of a model of kind {kind}; got {error}") from None
     return model
@@ -69,7 +70,7 @@ def build_model(kind: str, config: Mapping[str, Any], **options: Any) -> nn.Modu
 
 def save_checkpoint(
     path: str | os.PathLike[str],
-    model: nn.Module,
+    model: PromptModel,
     task: Task | None = None,
     tensors: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
@@ -113,12 +114,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(model.eval(), task, others, state if isinstance(state, dict) else {})
 
 
-def load_model(path: str | os.PathLike[str]) -> nn.Module:
+def load_model(path: str | os.PathLike[str]) -> PromptModel:
     """Return the model of a file, in evaluation mode."""
     return load_checkpoint(path).model
 
 
-def _restore(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
+def _restore(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> PromptModel:
     own = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
     config = header.get("config")
     if not own or not isinstance(config, dict):

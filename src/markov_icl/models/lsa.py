@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from markov_icl.models.prompt_model import PromptModel
+
 __all__ = ["FORMS", "LinearSelfAttention"]
 
 FORMS = ("dense", "sparse", "restricted")
 
 
-class LinearSelfAttention(nn.Module):
+class LinearSelfAttention(PromptModel):
     """Layers of linear self-attention with residual connections.
 
     ``form`` says which entries of ``P`` and ``Q`` are free:
@@ -44,6 +46,7 @@ class LinearSelfAttention(nn.Module):
     """
 
     kind: ClassVar[str] = "lsa"
+    reads_gram: ClassVar[bool] = True
 
     def __init__(
         self,

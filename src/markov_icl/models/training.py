@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from markov_icl.environment import environment
-from markov_icl.models.batches import Batch, Source, predictions, prefix_predictions
+from markov_icl.models.batches import Batch, PrefixModel, Source, predictions, prefix_predictions
 from markov_icl.models.checkpoint import load_checkpoint, save_checkpoint
+from markov_icl.models.prompt_model import PromptModel
 from markov_icl.models.scores import Score, score
 from markov_icl.tasks.prompts import Task
 
@@ -113,7 +114,7 @@ class TrainResult:
         environment: see :func:`markov_icl.environment.environment`, with the device.
     """
 
-    model: nn.Module
+    model: PromptModel
     task: Task
     recipe: Recipe
     losses: Float[np.ndarray, " steps"]
@@ -143,7 +144,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def train(
-    model: nn.Module,
+    model: PromptModel,
     task: Task,
     optimizer: str = "adam",
     steps: int = 1000,
@@ -214,7 +215,7 @@ def train(
 class _Run:
     """A training run between two steps."""
 
-    def __init__(self, model: nn.Module, task: Task, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, model: PromptModel, task: Task, recipe: Recipe, device: torch.device) -> None:
         self.model, self.task, self.recipe, self.device = model.to(device).train(), task, recipe, device
         kinds: dict[str, Any] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
         self.optimizer = OPTIMIZERS[recipe.optimizer](list(model.parameters()), **kinds)
@@ -301,7 +302,7 @@ class _Run:
         if self.step == self.recipe.steps and not self.evaluations:
             self.evaluate()
 
-    def _require_same(self, model: nn.Module, task: Task | None, state: Any) -> None:
+    def _require_same(self, model: PromptModel, task: Task | None, state: Any) -> None:
         if (model.kind, model.config) != (self.model.kind, self.model.config):
             raise ValueError(
                 f"expected a checkpoint of the model {self.model.kind} {self.model.config}; "
@@ -331,8 +332,8 @@ class _Run:
         )
 
 
-def _batch_loss(model: nn.Module, batch: Batch) -> Tensor:
-    if hasattr(model, "prefixes"):
+def _batch_loss(model: PromptModel, batch: Batch) -> Tensor:
+    if isinstance(model, PrefixModel):
         guesses, labels = prefix_predictions(model, batch)
         return ((guesses - labels) ** 2).mean()
     return ((predictions(model, batch) - batch.target) ** 2).mean()
