@@ -9,6 +9,8 @@ from jaxtyping import Float
 
 from markov_icl.landscape.minimizer import solve_dense
 from markov_icl.models.bridge import to_point
+from markov_icl.models.gram import EnlargedAttention
+from markov_icl.models.lsa import LinearSelfAttention
 from markov_icl.models.predictors import bayes_score
 from markov_icl.models.prompt_model import PromptModel
 from markov_icl.models.scores import Score
@@ -59,10 +61,11 @@ def place(model: PromptModel, task: Task, prompts: int = 20_000, seed: int = 0, 
         return Placement(None, None, np.zeros(0), None, None, bayes)
     moments = compute_moments(task)
     floor = solve_dense(moments).loss
-    if not (isinstance(model, EnlargedAttention) or (model.reads_gram and model.depth == 1)):
+    linear = isinstance(model, LinearSelfAttention) and model.reads_gram and model.depth == 1
+    if not (linear or isinstance(model, EnlargedAttention)):
         return Placement(None, floor, np.zeros(0), None, None, bayes)
     population = moments.loss(to_point(model))
-    if model.kind == "enlarged" or model.heads > moments.dimension:
+    if isinstance(model, EnlargedAttention) or model.heads > moments.dimension:
         return Placement(population, floor, np.array([floor]), 0, population - floor, bayes)
     minima = np.array([one.loss for one in best(moments, model.heads, starts, seed).minima])
     if len(minima) == 0:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 __all__ = ["PromptModel"]
 
 
-class PromptModel(nn.Module):
+class PromptModel(nn.Module, ABC):
     """A module that maps prompt matrices ``[B, D, n+1]``, the query's label 0, to predictions ``[B]``.
 
     Attributes:
@@ -25,10 +25,6 @@ class PromptModel(nn.Module):
     dimension: int
 
     @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return what the constructor needs to build the same shapes again, JSON-ready."""
-        raise AttributeError(f"expected {type(self).__name__} to define its configuration")
-
-    def forward(self, Z: Float[Tensor, "B D n1"]) -> Float[Tensor, "B"]:
-        """Return the predictions, in numeric values of the states."""
-        raise AttributeError(f"expected {type(self).__name__} to define its predictions")

@@ -220,7 +220,8 @@ class _Run:
         kinds: dict[str, Any] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
         self.optimizer = OPTIMIZERS[recipe.optimizer](list(model.parameters()), **kinds)
         self.source = Source(model, task, recipe.batch, recipe.seed, device, recipe.prompts)
-        self.loss_of = torch.compile(_batch_loss) if device.type == "cuda" else _batch_loss
+        loss_of: Callable[[Any, Batch], Tensor] = _prefix_loss if isinstance(model, PrefixModel) else _query_loss
+        self.loss_of = torch.compile(loss_of) if device.type == "cuda" else loss_of
         self.losses = torch.full((recipe.steps,), torch.nan, dtype=self.source.dtype, device=device)
         self.evaluations: list[Score] = []
         self.step, self.seconds = 0, 0.0
@@ -332,8 +333,10 @@ class _Run:
         )
 
 
-def _batch_loss(model: PromptModel, batch: Batch) -> Tensor:
-    if isinstance(model, PrefixModel):
-        guesses, labels = prefix_predictions(model, batch)
-        return ((guesses - labels) ** 2).mean()
+def _query_loss(model: PromptModel, batch: Batch) -> Tensor:
     return ((predictions(model, batch) - batch.target) ** 2).mean()
+
+
+def _prefix_loss(model: PrefixModel, batch: Batch) -> Tensor:
+    guesses, labels = prefix_predictions(model, batch)
+    return ((guesses - labels) ** 2).mean()
