@@ -61,13 +61,14 @@ def place(model: PromptModel, task: Task, prompts: int = 20_000, seed: int = 0, 
         return Placement(None, None, np.zeros(0), None, None, bayes)
     moments = compute_moments(task)
     floor = solve_dense(moments).loss
-    linear = isinstance(model, LinearSelfAttention) and model.reads_gram and model.depth == 1
-    if not (linear or isinstance(model, EnlargedAttention)):
+    if isinstance(model, EnlargedAttention):
+        population = moments.loss(to_point(model))
+        return Placement(population, floor, np.array([floor]), 0, population - floor, bayes)
+    if not (isinstance(model, LinearSelfAttention) and model.reads_gram and model.depth == 1):
         return Placement(None, floor, np.zeros(0), None, None, bayes)
     population = moments.loss(to_point(model))
-    if isinstance(model, EnlargedAttention) or model.heads > moments.dimension:
-        return Placement(population, floor, np.array([floor]), 0, population - floor, bayes)
-    minima = np.array([one.loss for one in best(moments, model.heads, starts, seed).minima])
+    heads = min(model.heads, moments.dimension)
+    minima = np.array([one.loss for one in best(moments, heads, starts, seed).minima])
     if len(minima) == 0:
         return Placement(population, floor, minima, None, None, bayes)
     nearest = int(np.abs(minima - population).argmin())

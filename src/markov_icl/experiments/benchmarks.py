@@ -1,0 +1,205 @@
+"""Fast paths beside their literal definitions, timed in one run.
+
+Machines are shared and noisy: the two arms take turns, each number is a median, and the ratio is what to quote.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from markov_icl.tasks.prompts import MarkovTask
+
+__all__ = ["BENCHMARKS", "Benchmark", "population", "sampling", "train_step"]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One case.
+
+    Attributes:
+        case: what was timed.
+        fast: of the package's path, in ``unit``.
+        literal: of the definition, in ``unit``.
+        ratio: how many times the fast path is faster.
+        unit: ``seconds``, or something a second.
+        note: what else is worth knowing.
+    """
+
+    case: str
+    fast: float
+    literal: float
+    ratio: float
+    unit: str
+    note: str = ""
+
+
+def _seconds(calls: tuple[Callable[[], object], Callable[[], object]], repeat: int) -> tuple[float, float]:
+    """Return the median seconds of two calls that take turns, after one unmeasured round."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(repeat + 1):
+        for kept, call in zip(times, calls, strict=True):
+            began = time.perf_counter()
+            call()
+            if turn > 0:
+                kept.append(time.perf_counter() - began)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def _rates(case: str, amount: int, unit: str, fast: float, literal: float, note: str = "") -> Benchmark:
+    return Benchmark(case, amount / fast, amount / literal, literal / fast, unit, note)
+
+
+def sampling(repeat: int = 5, threads: int | None = None) -> list[Benchmark]:
+    """Chains and Gram matrices beside the NumPy definition: 84,000 chains of 11 states, and other tasks."""
+    from markov_icl.tasks.sampling import literal_chains, sample_chains, sample_grams, sample_prompts
+
+    rows = []
+    cases = {
+        "binary chains": MarkovTask(length=11, context=20),
+        "three states": MarkovTask(states=3, length=11, context=20),
+        "order 2": MarkovTask(order=2, length=11, context=20),
+    }
+    for name, task in cases.items():
+        states = 4000 * (task.context + 1) * task.length
+        seconds = _seconds(
+            (
+                lambda task=task: sample_chains(task, 4000, 0, threads=threads),  # type: ignore[misc]
+                lambda task=task: literal_chains(task, 4000, 0),  # type: ignore[misc]
+            ),
+            repeat,
+        )
+        rows.append(_rates(f"{name}, 84,000 of length 11", states, "states/s", *seconds))
+    task = MarkovTask(length=6, context=20)
+    seconds = _seconds(
+        (lambda: sample_grams(task, 4000, 0, threads=threads), lambda: sample_prompts(task, 4000, 0).gram), repeat
+    )
+    rows.append(_rates("Gram matrices beside whole prompts, length 6, context 20", 4000, "prompts/s", *seconds))
+    return rows
+
+
+def train_step(repeat: int = 5, threads: int | None = 1) -> list[Benchmark]:
+    """A training step (sample, forward, backward, AdamW) beside token space: d = 5, n = 20, 4,000 prompts, float32."""
+    import torch
+
+    from markov_icl.models.training import train
+
+    task, before = MarkovTask(length=6, context=20), torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    rows = []
+    try:
+        for depth in (1, 3):
+            fast = lambda depth=depth: train(  # type: ignore[misc] # noqa: E731
+                _layers(depth), task, "adamw", steps=50, batch=4000, rate=1e-3, device="cpu", held_out=2
+            )
+            literal = _TokenTraining(task, depth)
+            seconds = _seconds((fast, lambda literal=literal: literal.steps(5)), repeat)  # type: ignore[misc]
+            name = f"dense, {depth} layer{'s' if depth > 1 else ''}, {torch.get_num_threads()} thread(s)"
+            rows.append(_rates(name, 4000, "prompts/s", seconds[0] / 50, seconds[1] / 5))
+    finally:
+        torch.set_num_threads(before)
+    return rows
+
+
+def _layers(depth: int) -> object:
+    from markov_icl.models.lsa import LinearSelfAttention
+
+    return LinearSelfAttention(6, depth)
+
+
+class _TokenTraining:
+    """The same steps as anybody would write them: whole prompts from NumPy, layers in token space."""
+
+    def __init__(self, task: MarkovTask, depth: int) -> None:
+        import torch
+
+        from markov_icl.models.lsa import LinearSelfAttention
+
+        self.task, self.model = task, LinearSelfAttention(task.dimension, depth)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3)
+        self.rng = np.random.default_rng(0)
+
+    def steps(self, count: int) -> None:
+        import torch
+
+        from markov_icl.tasks.sampling import columns, literal_chains
+
+        for _ in range(count):
+            z = columns(self.task, literal_chains(self.task, 4000, self.rng)).astype(np.float32)
+            target = torch.from_numpy(z[:, -1, -1].copy())
+            z[:, -1, -1] = 0
+            loss = ((self.model(torch.from_numpy(z).transpose(1, 2)) - target) ** 2).mean()
+            self.optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            self.optimizer.step()
+
+
+def population(repeat: int = 5, threads: int | None = 1) -> list[Benchmark]:
+    """Training on the exact population loss at d = 5, beside the same starts by torch's L-BFGS and autograd."""
+    from markov_icl.models.population import train_population
+    from markov_icl.moments.compute import compute_moments
+    from markov_icl.recovery.fit import best
+
+    rows = []
+    for context in (20, 100):
+        task = MarkovTask(length=6, context=context)
+        moments = compute_moments(task)
+        floor = best(moments, starts=128).loss
+        reached: list[float] = []
+        seconds = _seconds(
+            (lambda task=task: reached.append(train_population(task).loss), lambda m=moments: _autograd(m)),  # type: ignore[misc]
+            max(1, min(repeat, 3)),
+        )
+        note = f"ends {max(reached) - floor:.1e} above the best local loss, {_autograd(moments) - floor:.1e} literally"
+        rows.append(Benchmark(f"d = 5, n = {context}", *seconds, seconds[1] / seconds[0], "seconds", note))
+    return rows
+
+
+def _autograd(moments: object, starts: int = 8) -> float:
+    """Return the least loss of eight random starts by torch.optim.LBFGS through the formula of ``phi``."""
+    import torch
+
+    from markov_icl.features import vech_indices
+    from markov_icl.moments.system import Moments
+
+    assert isinstance(moments, Moments)
+    H, h = torch.from_numpy(moments.H), torch.from_numpy(moments.h)
+    rows, columns = (torch.from_numpy(i) for i in vech_indices(moments.dimension))
+    weight = torch.where(rows == columns, 0.5, 1.0).double()[:, None]
+    rng, least = np.random.default_rng(0), np.inf
+    for _ in range(starts):
+        b = torch.tensor(0.3 * rng.standard_normal(moments.dimension), requires_grad=True)
+        A = torch.tensor(0.3 * rng.standard_normal((moments.dimension, moments.blocks)), requires_grad=True)
+        optimizer = torch.optim.LBFGS(
+            [b, A],
+            max_iter=2000,
+            history_size=30,
+            line_search_fn="strong_wolfe",
+            tolerance_grad=1e-11,
+            tolerance_change=0.0,
+        )
+
+        def loss() -> torch.Tensor:
+            X = (weight * (b[rows, None] * A[columns] + b[columns, None] * A[rows])).T.reshape(-1)
+            return moments.y2 - 2 * h @ X + X @ (H @ X)
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            value = loss()
+            torch.autograd.backward(value)
+            return value
+
+        optimizer.step(closure)
+        least = min(least, float(loss().detach()))
+    return least
+
+
+BENCHMARKS: dict[str, Callable[..., list[Benchmark]]] = {
+    "sampling": sampling,
+    "train-step": train_step,
+    "population": population,
+}
