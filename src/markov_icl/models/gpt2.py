@@ -14,13 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from markov_icl.models.prompt_model import PromptModel
+
 __all__ = ["SIZES", "GPT2Predictor"]
 
 SIZES = {"tiny": (64, 3, 2), "small": (128, 6, 4), "standard": (256, 12, 8)}
 """Width, blocks and heads of every configuration."""
 
 
-class GPT2Predictor(nn.Module):
+class GPT2Predictor(PromptModel):
     """A GPT-2 that predicts a label from the chains before it.
 
     The ``2n + 1`` tokens of a prompt ``Z [D, n+1]`` are ``(x_1, 0), (x_1, y_1), ..., (x_n, 0), (x_n, y_n)`` and
