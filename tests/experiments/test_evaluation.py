@@ -167,7 +167,7 @@ def slack(error, bound, count):
 @settings(max_examples=EXAMPLES)
 @given(task=tasks(), seed=st.integers(0, 1000))
 def test_nothing_beats_bayes_and_bayes_does_not_beat_the_oracle(task, seed):
-    count = 30_000
+    count = 20_000
     others = [
         PosteriorMean(task),
         EmpiricalCounts(task, 0.3),
