@@ -3,12 +3,8 @@ import pytest
 
 from markov_icl.experiments.claims import CLAIMS
 from markov_icl.experiments.gap import certified_gap
-from markov_icl.experiments.heldout import score_held_out
 from markov_icl.experiments.realizability import realizability_map, theorem_parameters
 from markov_icl.features import phi
-from markov_icl.interfaces.report import weather_file
-from markov_icl.landscape.minimizer import minimizer
-from markov_icl.tasks.data import from_sequences
 
 VERDICTS = {
     "Lemma 3.1": "holds where 0 < p < 1",
@@ -47,13 +43,6 @@ def test_theorem_parameters_reproduce_x_where_they_are_real():
     for X in ([2.0, 5.0, 3.0], [-1.0, 0.5, 2.0], [1.0, 0.0, 0.0]):
         np.testing.assert_allclose(phi(*theorem_parameters(X)), X, atol=1e-14)
     assert theorem_parameters([1.0, 0.0, 1.0]) is None
-
-
-def test_weather_scores_stand_in_order():
-    data = from_sequences(weather_file(), "month", "date", "wet", 3)
-    score = score_held_out(data, minimizer(data.task))
-    assert score.groups == 12
-    assert score.bayes < score.optimum < score.constant + 2 * score.constant_se
 
 
 def test_certified_gap_brackets_the_known_values():

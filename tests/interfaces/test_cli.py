@@ -5,6 +5,7 @@ import subprocess
 import sys
 from fractions import Fraction as F
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -98,6 +99,11 @@ def test_optimum_of_real_sequences(capsys):
         ["certify", "--length", 3],
         ["certify", "--initial", "stationary"],
         ["certify", "--regression", 2],
+        ["evaluate", "--prompts", 40],
+        ["evaluate", "--prompts", 40, "--states", 3, "--length", 3, "--predictors", "bayes,rounded,kernel"],
+        ["evaluate", "--prompts", 40, "--initial", "stationary"],
+        ["evaluate", "--prompts", 40, "--regression", 2, "--context", 1],
+        ["evaluate", *SEQUENCES, "--length", 3],
     ],
     ids=lambda a: " ".join(str(v) for v in a if str(v) != WEATHER),
 )
@@ -129,7 +135,8 @@ def test_sample_writes_arrays(capsys, tmp_path):
 def test_pictures(capsys, tmp_path, suffix):
     heads = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
     commands = [["optimum", "--length", 3], ["slices"], ["map", "--p", "1/2,3/4", "--contexts", "1,2,9"], ["sample"]]
-    commands += [["best", "--length", 3], ["nearest"], ["heads"], ["certify"]]
+    commands += [["best", "--length", 3], ["nearest"], ["heads"], ["certify"], ["evaluate", "--prompts", 20]]
+    commands += [["evaluate", "--prompts", 20, "--regression", 2, "--context", 2], ["evaluate", *SEQUENCES]]
     for k, command in enumerate(commands):
         path = tmp_path / f"{k}.{suffix}"
         code, _, err = run(capsys, *command, "--plot", path)
@@ -163,6 +170,59 @@ def test_a_time_limit_still_gives_a_valid_bound(capsys):
     assert result["status"] == "bound"
     assert result["lower"] <= result["upper"]
     assert result["verified"] == "float"
+
+
+def test_evaluate_prints_every_predictor_beside_the_ceiling(capsys):
+    arguments = ["evaluate", "--length", 4, "--prompts", 100, "--seed", 5]
+    result = answer(capsys, *arguments)
+    rows = {row["predictor"]: row for row in result["rows"]}
+    assert len(rows) == 11
+    assert {"predictor", "loss", "loss_se", "accuracy", "accuracy_se", "excess", "excess_se"} <= set(rows["SVM"])
+    assert (result["prompts"], result["seed"], result["groups"]) == (100, 5, None)
+    assert result["task"]["length"] == 4
+    assert rows["Bayes"]["loss"] < rows["constant"]["loss"]
+    assert rows["transition counts + 1"]["excess"] == pytest.approx(0, abs=1e-12)
+    chosen = answer(capsys, *arguments, "--predictors", "svm, bayes,best")
+    assert [row["predictor"] for row in chosen["rows"]] == ["Bayes", "SVM", "best (b, A)"]
+    for row in chosen["rows"]:
+        assert row | {"seconds": 0} == rows[row["predictor"]] | {"seconds": 0}
+
+
+def test_evaluate_on_real_sequences_counts_groups(capsys):
+    result = answer(capsys, "evaluate", *SEQUENCES, "--length", 5, "--predictors", "bayes,optimum,constant")
+    before = answer(capsys, "optimum", *SEQUENCES, "--length", 5)["data"]
+    assert (result["prompts"], result["groups"]) == (before["prompts"], before["groups"]) == (71, 12)
+    for row, key in zip(result["rows"], ("bayes", "optimum", "constant"), strict=True):
+        assert (row["loss"], row["loss_se"]) == (before[key], before[f"{key}_se"])
+
+
+def test_evaluate_leaves_out_what_it_cannot_do_and_says_so(capsys):
+    result = answer(capsys, "evaluate", "--prompts", 20, "--initial", "stationary")
+    assert "Bayes" not in [row["predictor"] for row in result["rows"]]
+    assert {row["excess"] for row in result["rows"]} == {None}
+    assert any("Bayes left out" in note and "stationary" in note for note in result["notes"])
+    result = answer(capsys, "evaluate", "--prompts", 20, "--length", 60)
+    assert "X*" not in [row["predictor"] for row in result["rows"]]
+    assert any("X* and best (b, A) left out" in note for note in result["notes"])
+
+
+def test_evaluate_adds_models_from_files(capsys, monkeypatch):
+    import torch
+
+    class Half(torch.nn.Module):
+        def forward(self, Z):
+            return torch.full((len(Z),), 0.5)
+
+    loaded = []
+    fake = SimpleNamespace(load_model=lambda path: loaded.append(path) or Half())
+    monkeypatch.setitem(sys.modules, "markov_icl.models.checkpoint", fake)
+    given = ["--model", "a/one.safetensors", "--model", "b/one.safetensors", "--model", "two.safetensors"]
+    result = answer(capsys, "evaluate", "--prompts", 20, "--predictors", "bayes", *given)
+    assert [str(path) for path in loaded] == given[1::2]
+    assert [row["predictor"] for row in result["rows"][1:]] == given[1::2]
+    assert {row["loss"] for row in result["rows"][1:]} == {0.25}
+    alone = answer(capsys, "evaluate", "--prompts", 20, "--predictors", "bayes", *given[4:])
+    assert alone["rows"][1]["predictor"] == "two"
 
 
 def test_best_shows_every_minimum(capsys):
@@ -272,6 +332,16 @@ BAD = [
     ["verify", WEATHER],
     ["map", "--context", 3],
     ["report", "--out", WEATHER],
+    ["evaluate", "--predictors", "forest"],
+    ["evaluate", "--predictors", ""],
+    ["evaluate", "--prompts", 1],
+    ["evaluate", "--prompts", "many"],
+    ["evaluate", "--prompts", 10**9],
+    ["evaluate", "--memory", "nan"],
+    ["evaluate", "--length", 60, "--predictors", "optimum"],
+    ["evaluate", *SEQUENCES, "--prompts", 10],
+    ["evaluate", "--plot", "x.gif"],
+    ["evaluate", "--seed", -1],
 ]
 
 
@@ -352,7 +422,17 @@ def test_report_is_one_complete_file(tmp_path):
     page = path.read_text(encoding="utf-8")
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
     assert shares[-1] == 1.0
-    for text in ("Lemma 3.1", "Theorem 3.5", "Lemma C.8", "Seattle", "Fig. 10", "prefers-color-scheme", "viewport"):
+    for text in (
+        "Lemma 3.1",
+        "Theorem 3.5",
+        "Lemma C.8",
+        "Seattle",
+        "3-NN",
+        "SVM",
+        "Fig. 10",
+        "prefers-color-scheme",
+        "viewport",
+    ):
         assert text in page
     assert page.count("data:image/png;base64,") == 6
     assert "http://" not in page

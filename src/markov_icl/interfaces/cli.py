@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces import best_commands
+from markov_icl.interfaces import best_commands, model_commands
 from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
@@ -149,10 +149,19 @@ def _recovery_json(recovery: Any) -> dict[str, Any]:
 
 
 def _held_out(source: Source, form: Any) -> dict[str, Any]:
-    from markov_icl.experiments.heldout import score_held_out
+    from markov_icl.experiments.evaluation import evaluate_held_out, standard_predictors
+    from markov_icl.models.predictors import Constant
 
-    score = score_held_out(source.data, form)
-    return {**score.__dict__, "notes": source.data.notes, "held_out_groups": source.data.held_out_groups}
+    names = {"optimum": "X*", "bayes": "Bayes", "constant": "constant"}
+    constant = Constant(source.data.training_mean)
+    predictors = standard_predictors(source.task, form, constant=constant, chosen=list(names))
+    table = evaluate_held_out(source.data, predictors)
+    scores: dict[str, Any] = {"prompts": table.prompts, "groups": table.groups}
+    for key, name in names.items():
+        row = table.row(name)
+        scores |= {key: row.loss, f"{key}_se": row.loss_se}
+    scores["optimum_expected"] = form.loss
+    return {**scores, "notes": source.data.notes, "held_out_groups": source.data.held_out_groups}
 
 
 def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
@@ -414,6 +423,7 @@ def map_command(
 
 
 best_commands.register(app)
+model_commands.register(app)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from markov_icl.experiments.evaluation import Evaluation
 from markov_icl.experiments.gap import CertifiedGap
 from markov_icl.experiments.realizability import RealizabilityMap
 from markov_icl.features import split_blocks, vech_indices
@@ -26,6 +27,7 @@ __all__ = [
     "new_figure",
     "plot_blocks",
     "plot_certificate",
+    "plot_evaluation",
     "plot_gap",
     "plot_heads",
     "plot_map",
@@ -241,4 +243,33 @@ def plot_certificate(certificate: Certificate, trace: list[tuple[float, float, f
     axis.set_xlabel("seconds")
     axis.set_ylabel("loss")
     axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_evaluation(table: Evaluation) -> Figure:
+    """Draw every predictor's loss and accuracy with two standard errors; the line is the ceiling.
+
+    A loss far above the others is drawn at the edge with its number, so that it does not flatten the rest.
+    """
+    rows = table.rows[::-1]
+    panels = [("loss", "squared states")] + ([("accuracy", "share right")] if rows[0].accuracy is not None else [])
+    figure, axes = _figure(1, len(panels), 5.2, 1.1 + 0.28 * len(rows))
+    ceiling = next((r for name in ("Bayes", "kernel known") for r in rows if r.predictor == name), None)
+    for axis, (field, unit) in zip(axes[0], panels, strict=True):
+        value, error = (np.array([getattr(r, f) for r in rows], dtype=float) for f in (field, f"{field}_se"))
+        top = 5 * float(np.nanquantile(value, 0.5, method="lower")) if field == "loss" else np.inf
+        far = ~(value <= top) if top > 1e-9 else ~np.isfinite(value)
+        y = np.arange(len(rows))
+        axis.errorbar(value[~far], y[~far], xerr=2 * np.nan_to_num(error[~far]), fmt="o", color=_INK, capsize=3, ms=5)
+        for k in np.flatnonzero(far):
+            text = f"{value[k]:.3g} →" if np.isfinite(value[k]) else "not finite"
+            axis.annotate(text, (0.98, k), xycoords=("axes fraction", "data"), ha="right", va="center", color=_MARK)
+        if ceiling is not None:
+            axis.axvline(getattr(ceiling, field), color=_MARK, lw=1.2, zorder=1, label=f"ceiling: {ceiling.predictor}")
+            axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.12))
+        axis.set_yticks(y, [r.predictor for r in rows] if axis is axes[0, 0] else [])
+        axis.set_ylim(-0.6, len(rows) - 0.4)
+        axis.set_xlabel(f"{field}, {unit} (± 2 standard errors)")
+        axis.grid(axis="x", color="0.9")
+        axis.set_axisbelow(True)
     return figure

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import markov_icl
 from markov_icl.experiments.claims import CLAIMS
+from markov_icl.experiments.evaluation import evaluate_held_out, standard_predictors
 from markov_icl.experiments.gap import certified_gap
-from markov_icl.experiments.heldout import score_held_out
 from markov_icl.experiments.realizability import realizability_map
 from markov_icl.files import atomic
 from markov_icl.interfaces.plots import plot_blocks, plot_gap, plot_heads, plot_map, plot_minima, plot_slices
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices
+from markov_icl.models.predictors import Constant
 from markov_icl.recovery.fit import best
 from markov_icl.recovery.heads import heads
 from markov_icl.tasks.data import from_sequences
@@ -242,32 +243,37 @@ def _map() -> str:
 
 
 def _weather() -> str:
-    rows = []
-    for length in (2, 3, 5):
+    lengths = (2, 3, 5)
+    tables, notes = [], []
+    for length in lengths:
         data = from_sequences(weather_file(), "month", "date", "wet", length)
-        score = score_held_out(data, minimizer(data.task))
-        rows.append(
-            (
-                str(length),
-                str(data.task.context),
-                f"{score.prompts} from {score.groups} months",
-                f"{score.constant:.4f} ± {score.constant_se:.4f}",
-                f"{score.optimum:.4f} ± {score.optimum_se:.4f} (expected {score.optimum_expected:.4f})",
-                f"{score.bayes:.4f} ± {score.bayes_se:.4f}",
-            )
+        form = minimizer(data.task)
+        constant = Constant(data.training_mean, "constant, the training mean")
+        predictors = standard_predictors(data.task, form, best(form.moments), constant=constant)
+        tables.append(evaluate_held_out(data, predictors))
+        notes.append(
+            f"length {length}: {data.task.context} context chains, {tables[-1].prompts} prompts from "
+            f"{tables[-1].groups} months, X* expects {form.loss:.4f}"
         )
     prior = data.task.prior
     assert isinstance(prior, DirichletPrior)
     alpha = ", ".join(f"({', '.join(f'{float(a):.3g}' for a in row)})" for row in prior.alpha)
-    header = ("length", "context", "held-out prompts", "constant", "optimum X*", "Bayes ceiling")
+    header = ("predictor", *(f"{what}, length {length}" for length in lengths for what in ("loss", "accuracy")))
+    rows = []
+    for one in tables[0].rows:
+        same = [table.row(one.predictor) for table in tables]
+        scores = ((row.loss, row.loss_se, row.accuracy, row.accuracy_se) for row in same)
+        cells = [f"{loss:.3f} ± {se:.3f}|{right:.3f} ± {right_se:.3f}" for loss, se, right, right_se in scores]
+        rows.append((html.escape(one.predictor), *"|".join(cells).split("|")))
     command = (
-        "markov-icl optimum --sequences examples/seattle_weather.csv --group month --time date --state wet --length 5"
+        "markov-icl evaluate --sequences examples/seattle_weather.csv --group month --time date --state wet --length 5"
     )
     return (
         "<h2>Real sequences: wet and dry days in Seattle</h2><p>Days of one calendar month follow one kernel. A "
         f"Dirichlet prior fitted to three quarters of the months, rows {alpha} for dry and wet days, gives the task; "
-        "the other months test it. Squared errors, one standard error over months; no predictor is expected to beat "
-        "the Bayes column if the fitted prior is right.</p>"
-        + _table(header, rows)
-        + f"<p><code>{html.escape(command)}</code></p>"
+        "the other months test it. Squared errors and shares of right days, ± one standard error over months; no "
+        "predictor is expected to beat the Bayes row if the fitted prior is right.</p>"
+        + _table(header, rows, numeric=True)
+        + f"<p class='soft'>{html.escape('; '.join(notes))}. Nobody knows the true kernel here, so that row is "
+        f"missing.</p><p><code>{html.escape(command)}</code></p>"
     )

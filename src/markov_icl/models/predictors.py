@@ -1,89 +1,205 @@
-"""Predictors of the query's next state. The Bayes predictor is the ceiling beside every score."""
+"""Every predictor of the query's next state behind one protocol: ``predict(prompts)``.
+
+Bayes and the baselines have files of their own; here are the oracle, the constant, and the models themselves.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 
-from markov_icl.tasks.kernels import DirichletPrior, FinitePrior, exact_stationary
-from markov_icl.tasks.prompts import MarkovTask, StationaryStart
+from markov_icl import features
+from markov_icl.models.baselines import CLASSIFIERS, Classifier, EmpiricalCounts, LinearRegression
+from markov_icl.models.bayes import Bayes, PosteriorMean, posterior_mean, posterior_predictive
+from markov_icl.models.counts import last_tuple, transition_counts
+from markov_icl.models.protocol import NotApplicable, Predictor, chain_states, markov
+from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.sampling import Prompts
 
-__all__ = ["posterior_mean", "posterior_predictive", "transition_counts"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "CLASSIFIERS",
+    "Bayes",
+    "Classifier",
+    "Constant",
+    "EmpiricalCounts",
+    "Enlarged",
+    "KernelKnown",
+    "LinearRegression",
+    "NotApplicable",
+    "PosteriorMean",
+    "Predictor",
+    "Realized",
+    "TorchModel",
+    "posterior_mean",
+    "posterior_predictive",
+    "transition_counts",
+]
+
+_GRAM_ENTRIES = 2_000_000
+_TOKENS = 16_384
+_ATTENTION_ENTRIES = 2_000_000
 
 
-def transition_counts(
-    states: Int[np.ndarray, "P C L"], rows: int, symbols: int, order: int
-) -> Int[np.ndarray, "P R S"]:
-    """Pool the transitions of each prompt's ``C`` chains."""
-    prompts, _, length = states.shape
-    row = np.zeros((prompts, states.shape[1], length - order), dtype=np.int64)
-    for lag in range(order):
-        row = row * symbols + states[:, :, lag : length - order + lag]
-    flat = (np.arange(prompts)[:, None, None] * rows + row) * symbols + states[:, :, order:]
-    return np.bincount(flat.reshape(-1), minlength=prompts * rows * symbols).reshape(prompts, rows, symbols)
+@dataclass(frozen=True)
+class KernelKnown:
+    """The oracle that is told the kernel: above the Bayes ceiling, out of reach of any predictor.
 
-
-def posterior_predictive(task: MarkovTask, prompts: Prompts) -> Float[np.ndarray, "P S"]:
-    """Return ``P(next state | prompt)`` under the task's own prior: no predictor does better on average.
-
-    Conjugate under Dirichlet rows; a posterior over kernels under a finite prior.
-
-    Raises:
-        ValueError: for stationary starts under a Dirichlet prior, where the posterior is not conjugate,
-            or for prompts without state indices.
-
-    Source: theory, section 7.
+    Attributes:
+        task: Markov.
     """
-    if prompts.context_states is None or prompts.query_states is None:
-        raise ValueError("expected prompts of a Markov task; got numeric columns only")
-    seen = prompts.query_states[:, None, :-1]
-    counts = transition_counts(prompts.context_states, task.rows, task.states, task.order)
-    if task.length > task.order + 1:
-        counts = counts + transition_counts(seen, task.rows, task.states, task.order)
-    row = _tuple_index(seen[:, 0, -task.order :], task.states)
-    picked = np.arange(len(row))
-    if isinstance(task.prior, DirichletPrior):
-        if isinstance(task.initial, StationaryStart):
-            raise ValueError("expected starts that do not depend on the kernel; got stationary starts")
-        alpha = np.array(task.prior.alpha, dtype=float)[row] + counts[picked, row]
-        predictive: Float[np.ndarray, "P S"] = alpha / alpha.sum(1, keepdims=True)
-        return predictive
-    weights = _kernel_posterior(task, task.prior, prompts, counts)
-    kernels = np.array(task.prior.kernels, dtype=float)[:, row]
-    mixed: Float[np.ndarray, "P S"] = np.einsum("pk,kps->ps", weights, kernels)
-    return mixed
+
+    task: Task
+    name: str = "kernel known"
+
+    def predict(self, prompts: Prompts) -> Float[np.ndarray, "P S"]:
+        """Return the kernel's row at the query's last tuple, ``[P, S]``.
+
+        Raises:
+            NotApplicable: if nobody knows the kernels, as for real sequences.
+        """
+        task = markov(self.task)
+        _, query = chain_states(task, prompts)
+        if prompts.kernels is None:
+            raise NotApplicable("expected prompts that carry their kernels; got some without")
+        row: Float[np.ndarray, "P S"] = prompts.kernels[np.arange(len(query)), last_tuple(task, query)]
+        return row
 
 
-def _kernel_posterior(
-    task: MarkovTask, prior: FinitePrior, prompts: Prompts, counts: NDArray[np.int64]
-) -> Float[np.ndarray, "P K"]:
-    kernels = np.array(prior.kernels, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_kernel = np.log(kernels)
-        log = np.log(np.array(prior.weights, dtype=float)) + np.where(
-            counts[:, None] > 0, counts[:, None] * log_kernel, 0.0
-        ).sum((2, 3))
-        if isinstance(task.initial, StationaryStart):
-            assert prompts.context_states is not None
-            assert prompts.query_states is not None
-            laws = np.log(np.array([exact_stationary(k) for k in prior.kernels], dtype=float))
-            first = np.concatenate([prompts.context_states, prompts.query_states[:, None]], axis=1)
-            log = log + laws.T[_tuple_index(first[:, :, : task.order], task.states)].sum(1)
-    weight = np.exp(log - log.max(1, keepdims=True))
-    result: Float[np.ndarray, "P K"] = weight / weight.sum(1, keepdims=True)
-    return result
+@dataclass(frozen=True)
+class Constant:
+    """The same answer for every prompt: the floor.
+
+    Attributes:
+        answer: a value, or probabilities of the states ``[S]``.
+    """
+
+    answer: float | tuple[float, ...]
+    name: str = "constant"
+
+    def predict(self, prompts: Prompts) -> NDArray[np.float64]:
+        """Return the answer for each prompt, ``[P]`` or ``[P, S]``."""
+        answer = np.array(self.answer, dtype=float)
+        return np.tile(answer, (len(prompts.target), *[1] * answer.ndim))
 
 
-def posterior_mean(task: MarkovTask, prompts: Prompts) -> Float[np.ndarray, "P"]:
-    """Return ``E[y | prompt]`` in numeric values: the least squared error of any predictor."""
-    result: Float[np.ndarray, "P"] = posterior_predictive(task, prompts) @ np.array(task.values, dtype=float)
-    return result
+@dataclass(frozen=True, eq=False)
+class Enlarged:
+    """A point of the enlarged space, for instance ``X*``: ``sum_j x_j <vech(G), X^(j)>`` [Eq. 9].
+
+    Attributes:
+        X: ``[J m]``.
+    """
+
+    X: Float[np.ndarray, "N"]
+    name: str = "X*"
+
+    def predict(self, prompts: Prompts) -> Float[np.ndarray, "P"]:
+        """Return values ``[P]``.
+
+        Raises:
+            ValueError: if ``X`` is for prompts of another shape.
+        """
+        J = prompts.query.shape[1]
+        size = J * features.vech_size(J + 1)
+        if len(self.X) != size:
+            raise ValueError(f"expected {size} coefficients of X for columns of {J + 1} entries; got {len(self.X)}")
+        return features.predict(self.X, prompts.gram, prompts.query)
 
 
-def _tuple_index(states: NDArray[np.int64], symbols: int) -> NDArray[np.int64]:
-    index = np.zeros(states.shape[:-1], dtype=np.int64)
-    for k in range(states.shape[-1]):
-        index = index * symbols + states[..., k]
-    return index
+@dataclass(frozen=True, eq=False)
+class Realized:
+    """One layer with ``r`` heads: ``sum_s b_s^T G A_s x``.
+
+    Attributes:
+        b: last rows of the projections, ``[r, D]``.
+        A: first columns of the key-query matrices, ``[r, D, J]``.
+    """
+
+    b: Float[np.ndarray, "r D"]
+    A: Float[np.ndarray, "r D J"]
+    name: str = "best (b, A)"
+
+    def predict(self, prompts: Prompts) -> Float[np.ndarray, "P"]:
+        """Return values ``[P]``.
+
+        Raises:
+            ValueError: if the parameters are for prompts of another shape.
+        """
+        if self.b.shape[1] != prompts.context.shape[2]:
+            raise ValueError(
+                f"expected parameters for columns of {prompts.context.shape[2]} entries; got {self.b.shape[1]}"
+            )
+        left = np.einsum("rd,pde->pre", self.b, prompts.gram)
+        right = np.einsum("rej,pj->pre", self.A, prompts.query)
+        result: Float[np.ndarray, "P"] = (left * right).sum((1, 2))
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class TorchModel:
+    """A torch module, asked in evaluation mode and without gradients, a bounded batch at a time.
+
+    A model that ``reads_gram``, as linear self-attention does, is given the Gram matrices, whose cost does not depend
+    on the number of context columns; all others read the prompt matrix.
+
+    Attributes:
+        model: ``forward(Z [B, D, n+1]) -> [B]``, on any device and in any precision.
+        name: what tables show.
+    """
+
+    model: Any
+    name: str = "torch model"
+
+    def predict(self, prompts: Prompts) -> Float[np.ndarray, "P"]:
+        """Return values ``[P]``.
+
+        Raises:
+            ValueError: if the model is for prompts of another shape.
+        """
+        import torch
+
+        D = prompts.context.shape[2]
+        if getattr(self.model, "dimension", D) != D:
+            raise ValueError(f"expected a model for columns of {D} entries; got one for {self.model.dimension}")
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                ask = self._from_gram if getattr(self.model, "reads_gram", False) else self._from_tokens
+                return np.concatenate([part.cpu().numpy() for part in ask(prompts)]).astype(np.float64)
+        finally:
+            self.model.train(was_training)
+
+    def _from_gram(self, prompts: Prompts) -> Sequence[Tensor]:
+        from markov_icl.models.gram import gram_predict
+
+        step = max(1, _GRAM_ENTRIES // prompts.context.shape[2] ** 2)
+        parts = _slices(len(prompts.target), step)
+        return [gram_predict(self.model, self._tensor(prompts.gram[p]), self._tensor(prompts.query[p])) for p in parts]
+
+    def _from_tokens(self, prompts: Prompts) -> Sequence[Tensor]:
+        columns = prompts.context.shape[1] + 1
+        step = max(1, min(_TOKENS // columns, _ATTENTION_ENTRIES // columns**2))
+        return [self.model(self._tensor(_matrices(prompts, part))) for part in _slices(len(prompts.target), step)]
+
+    def _tensor(self, array: NDArray[np.float64]) -> Tensor:
+        import torch
+
+        like = next(iter(self.model.parameters()), torch.zeros(()))
+        return torch.as_tensor(np.ascontiguousarray(array)).to(device=like.device, dtype=like.dtype)
+
+
+def _slices(count: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, count, step)]
+
+
+def _matrices(prompts: Prompts, part: slice) -> Float[np.ndarray, "P D n1"]:
+    return Prompts(prompts.context[part], prompts.query[part], prompts.target[part]).matrix

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from numpy.typing import NDArray
 
 from markov_icl.tasks.kernels import FinitePrior, exact_stationary, sample_kernels, stationary
@@ -25,13 +25,15 @@ class Prompts:
         target: the label to predict, ``[P]``.
         context_states: state indices of the context chains, ``[P, n, L]``; None for regression.
         query_states: state indices of the query chain, ``[P, L]``; None for regression.
+        kernels: the kernels the prompts were drawn from, ``[P, R, S]``; None where they are not known.
     """
 
     context: Float[np.ndarray, "P n D"]
     query: Float[np.ndarray, "P J"]
     target: Float[np.ndarray, "P"]
-    context_states: Int[np.ndarray, "P n L"] | None = None
-    query_states: Int[np.ndarray, "P L"] | None = None
+    context_states: Integer[np.ndarray, "P n L"] | None = None
+    query_states: Integer[np.ndarray, "P L"] | None = None
+    kernels: Float[np.ndarray, "P R S"] | None = None
 
     @cached_property
     def gram(self) -> Float[np.ndarray, "P D D"]:
@@ -46,7 +48,7 @@ class Prompts:
         return np.concatenate([self.context.transpose(0, 2, 1), last], axis=2)
 
 
-def columns(task: MarkovTask, states: Int[np.ndarray, "... L"]) -> Float[np.ndarray, "... D"]:
+def columns(task: MarkovTask, states: Integer[np.ndarray, "... L"]) -> Float[np.ndarray, "... D"]:
     """Turn chains of state indices into numeric columns, the bias included."""
     numeric = np.array(task.values, dtype=float)[states]
     if not task.bias:
@@ -67,14 +69,19 @@ def sample_prompts(task: Task, count: int, seed: int | np.random.Generator = 0) 
     rng = np.random.default_rng(seed)
     if isinstance(task, RegressionTask):
         return _regression_prompts(task, count, rng)
-    states = sample_chains(task, count, rng)
+    kernels = sample_kernels(task.prior, count, rng)
+    states = _chains(task, kernels, rng)
     z = columns(task, states)
-    return Prompts(z[:, :-1], z[:, -1, :-1], z[:, -1, -1], states[:, :-1], states[:, -1])
+    return Prompts(z[:, :-1], z[:, -1, :-1], z[:, -1, -1], states[:, :-1], states[:, -1], kernels)
 
 
 def sample_chains(task: MarkovTask, count: int, rng: np.random.Generator) -> Int[np.ndarray, "P n1 L"]:
     """Draw ``n`` context chains and, last, the query chain of ``count`` prompts, as state indices."""
-    kernels = sample_kernels(task.prior, count, rng)
+    return _chains(task, sample_kernels(task.prior, count, rng), rng)
+
+
+def _chains(task: MarkovTask, kernels: Float[np.ndarray, "P R S"], rng: np.random.Generator) -> NDArray[np.int64]:
+    count = len(kernels)
     rows = _first_tuples(task, kernels, rng)
     chains = np.empty((count, task.context + 1, task.length), dtype=np.int64)
     for t in range(task.order):
