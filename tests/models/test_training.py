@@ -10,10 +10,10 @@ import pytest
 import torch
 from markov_icl.models.attention import SoftmaxAttention
 from markov_icl.models.bridge import to_point
-from markov_icl.models.gpt2 import GPT2Predictor
 from markov_icl.models.gram import EnlargedAttention
 
 from markov_icl.models.checkpoint import load_checkpoint, load_model, save_checkpoint
+from markov_icl.models.gpt2 import GPT2Predictor
 from markov_icl.models.lsa import LinearSelfAttention
 from markov_icl.models.scores import nearest_state, score
 from markov_icl.models.training import Curriculum, Recipe, choose_device, train

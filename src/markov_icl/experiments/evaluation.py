@@ -26,6 +26,7 @@ from markov_icl.models.predictors import (
     Realized,
 )
 from markov_icl.models.protocol import chain_states, check_columns
+from markov_icl.models.scores import mean_and_error, nearest_state
 from markov_icl.recovery.fit import Fit
 from markov_icl.tasks.data import SequenceData
 from markov_icl.tasks.prompts import MarkovTask, Task
@@ -39,8 +40,6 @@ __all__ = [
     "evaluate",
     "evaluate_held_out",
     "floor",
-    "mean_and_error",
-    "nearest_state",
     "standard_predictors",
 ]
 
@@ -195,18 +194,6 @@ def _score(task: Task, name: str, predicted: NDArray[np.floating[Any]], prompts:
     return _Score(name, losses, right, seconds, f"{broken} predictions are not finite" if broken else "")
 
 
-def nearest_state(task: MarkovTask, predicted: Float[np.ndarray, "P"]) -> NDArray[np.int64]:
-    """Return the state whose value is nearest; half-way, to rounding, the one of even index.
-
-    For values ``0..S-1`` that is ``rint``. The rule shows: with three states a posterior mean is half-way in one
-    prompt of fifty, and always taking the lower or the higher state costs half a percent of accuracy.
-    """
-    values = np.array(task.values, dtype=float)
-    odd = np.arange(len(values)) % 2 * 1e-12 * float(np.ptp(values))
-    result: NDArray[np.int64] = (np.abs(predicted[:, None] - values) + odd).argmin(1)
-    return result
-
-
 def _row(score: _Score, ceiling: Float[np.ndarray, "P"] | None, cluster: NDArray[np.int64]) -> Row:
     with np.errstate(over="ignore", invalid="ignore"):
         loss, loss_se = mean_and_error(score.losses, cluster)
@@ -215,19 +202,6 @@ def _row(score: _Score, ceiling: Float[np.ndarray, "P"] | None, cluster: NDArray
     return Row(
         score.name, loss, loss_se, accuracy, accuracy_se, excess, excess_se, seconds=score.seconds, note=score.note
     )
-
-
-def mean_and_error(values: NDArray[Any], cluster: Integer[np.ndarray, "P"]) -> tuple[float, float]:
-    """Return the mean and its standard error when only the ``G`` clusters ``0..G-1`` are independent.
-
-    ``se^2 = G / (G - 1) sum_g (sum_{p in g} (v_p - mean))^2 / P^2``; nan for a single cluster. Clusters of one
-    prompt each give the usual ``s / sqrt(P)``.
-    """
-    mean = float(values.mean())
-    sums = np.bincount(cluster, weights=values - mean)
-    if len(sums) < 2:
-        return mean, float("nan")
-    return mean, float(np.sqrt(len(sums) / (len(sums) - 1) * (sums @ sums)) / len(values))
 
 
 def standard_predictors(

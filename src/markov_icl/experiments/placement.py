@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from markov_icl.experiments.evaluation import Row, evaluate
 from markov_icl.landscape.minimizer import solve_dense
 from markov_icl.models.bridge import to_point
 from markov_icl.models.gram import EnlargedAttention
 from markov_icl.models.lsa import LinearSelfAttention
-from markov_icl.models.predictors import bayes_score
+from markov_icl.models.predictors import Bayes
 from markov_icl.models.prompt_model import PromptModel
-from markov_icl.models.scores import Score
 from markov_icl.moments.compute import compute_moments, unknowns
 from markov_icl.recovery.fit import best
 from markov_icl.tasks.prompts import Task
+from markov_icl.tasks.sampling import sample_prompts
 
 __all__ = ["Placement", "place"]
 
@@ -43,7 +44,7 @@ class Placement:
     minima: Float[np.ndarray, " minima"]
     nearest: int | None
     excess: float | None
-    bayes: Score | None
+    bayes: Row | None
 
 
 def place(model: PromptModel, task: Task, prompts: int = 20_000, seed: int = 0, starts: int = 32) -> Placement:
@@ -56,7 +57,8 @@ def place(model: PromptModel, task: Task, prompts: int = 20_000, seed: int = 0, 
         seed: of those prompts and of the local search.
         starts: random starts of the local search.
     """
-    bayes = bayes_score(task, prompts, seed)
+    rows = evaluate(task, [Bayes(task)], sample_prompts(task, prompts, seed)).rows
+    bayes = rows[0] if rows else None
     if unknowns(task) > _MOST_UNKNOWNS:
         return Placement(None, None, np.zeros(0), None, None, bayes)
     moments = compute_moments(task)

@@ -253,19 +253,19 @@ def plot_evaluation(table: Evaluation) -> Figure:
     """
     rows = table.rows[::-1]
     panels = [("loss", "squared states")] + ([("accuracy", "share right")] if rows[0].accuracy is not None else [])
-    figure, axes = _figure(1, len(panels), 5.2, 1.1 + 0.28 * len(rows))
+    figure, axes = new_figure(1, len(panels), 5.2, 1.1 + 0.28 * len(rows))
     ceiling = next((r for name in ("Bayes", "kernel known") for r in rows if r.predictor == name), None)
     for axis, (field, unit) in zip(axes[0], panels, strict=True):
         value, error = (np.array([getattr(r, f) for r in rows], dtype=float) for f in (field, f"{field}_se"))
         top = 5 * float(np.nanquantile(value, 0.5, method="lower")) if field == "loss" else np.inf
         far = ~(value <= top) if top > 1e-9 else ~np.isfinite(value)
         y = np.arange(len(rows))
-        axis.errorbar(value[~far], y[~far], xerr=2 * np.nan_to_num(error[~far]), fmt="o", color=_INK, capsize=3, ms=5)
+        axis.errorbar(value[~far], y[~far], xerr=2 * np.nan_to_num(error[~far]), fmt="o", color=INK, capsize=3, ms=5)
         for k in np.flatnonzero(far):
             text = f"{value[k]:.3g} →" if np.isfinite(value[k]) else "not finite"
-            axis.annotate(text, (0.98, k), xycoords=("axes fraction", "data"), ha="right", va="center", color=_MARK)
+            axis.annotate(text, (0.98, k), xycoords=("axes fraction", "data"), ha="right", va="center", color=MARK)
         if ceiling is not None:
-            axis.axvline(getattr(ceiling, field), color=_MARK, lw=1.2, zorder=1, label=f"ceiling: {ceiling.predictor}")
+            axis.axvline(getattr(ceiling, field), color=MARK, lw=1.2, zorder=1, label=f"ceiling: {ceiling.predictor}")
             axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, 1.12))
         axis.set_yticks(y, [r.predictor for r in rows] if axis is axes[0, 0] else [])
         axis.set_ylim(-0.6, len(rows) - 0.4)

@@ -179,10 +179,9 @@ def _show_training(source: Source, result: Any, seed: int, json: bool, plot: Pat
 
 
 def _placed_json(placed: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
     names = ("population", "floor", "minima", "nearest", "excess")
-    bayes = None if placed.bayes is None else {k: v for k, v in asdict(placed.bayes).items() if k != "step"}
+    scores = ("loss", "loss_se", "accuracy", "accuracy_se")
+    bayes = None if placed.bayes is None else {name: getattr(placed.bayes, name) for name in scores}
     return {name: getattr(placed, name) for name in names} | {"bayes": bayes}
 
 
