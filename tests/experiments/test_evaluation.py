@@ -15,8 +15,6 @@ from markov_icl.experiments.evaluation import (
     evaluate,
     evaluate_held_out,
     floor,
-    mean_and_error,
-    nearest_state,
     standard_predictors,
 )
 from markov_icl.features import vech
@@ -34,6 +32,7 @@ from markov_icl.models.predictors import (
     LinearRegression,
     PosteriorMean,
 )
+from markov_icl.models.scores import mean_and_error, nearest_state
 from markov_icl.recovery.fit import best
 from markov_icl.tasks.data import from_sequences
 from markov_icl.tasks.kernels import DirichletPrior, FinitePrior, symmetric_dirichlet

@@ -9,12 +9,16 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from markov_icl.moments.system import Moments
 from markov_icl.tasks.prompts import MarkovTask
 
 __all__ = ["BENCHMARKS", "Benchmark", "population", "sampling", "train_step"]
+
+_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def sampling(repeat: int = 5, threads: int | None = None) -> list[Benchmark]:
         states = 4000 * (task.context + 1) * task.length
         seconds = _seconds(
             (
-                lambda task=task: sample_chains(task, 4000, 0, threads=threads),  # type: ignore[misc]
-                lambda task=task: literal_chains(task, 4000, 0),  # type: ignore[misc]
+                partial(sample_chains, task, 4000, 0, threads=threads),
+                partial(literal_chains, task, 4000, 0),
             ),
             repeat,
         )
@@ -86,29 +90,26 @@ def train_step(repeat: int = 5, threads: int | None = 1) -> list[Benchmark]:
     """A training step (sample, forward, backward, AdamW) beside token space: d = 5, n = 20, 4,000 prompts, float32."""
     import torch
 
-    from markov_icl.models.training import train
-
     task, before = MarkovTask(length=6, context=20), torch.get_num_threads()
     torch.set_num_threads(threads or before)
     rows = []
     try:
         for depth in (1, 3):
-            fast = lambda depth=depth: train(  # type: ignore[misc] # noqa: E731
-                _layers(depth), task, "adamw", steps=50, batch=4000, rate=1e-3, device="cpu", held_out=2
-            )
+            fast = partial(_train, task, depth)
             literal = _TokenTraining(task, depth)
-            seconds = _seconds((fast, lambda literal=literal: literal.steps(5)), repeat)  # type: ignore[misc]
+            seconds = _seconds((fast, partial(literal.steps, 5)), repeat)
             name = f"dense, {depth} layer{'s' if depth > 1 else ''}, {torch.get_num_threads()} thread(s)"
-            rows.append(_rates(name, 4000, "prompts/s", seconds[0] / 50, seconds[1] / 5))
+            rows.append(_rates(name, 4000, "prompts/s", seconds[0] / _STEPS, seconds[1] / 5))
     finally:
         torch.set_num_threads(before)
     return rows
 
 
-def _layers(depth: int) -> object:
+def _train(task: MarkovTask, depth: int) -> None:
     from markov_icl.models.lsa import LinearSelfAttention
+    from markov_icl.models.training import train
 
-    return LinearSelfAttention(6, depth)
+    train(LinearSelfAttention(6, depth), task, "adamw", _STEPS, 4000, device="cpu", rate=1e-3, held_out=2)
 
 
 class _TokenTraining:
@@ -138,64 +139,58 @@ class _TokenTraining:
             self.optimizer.step()
 
 
-def population(repeat: int = 5, threads: int | None = 1) -> list[Benchmark]:
-    """Training on the exact population loss at d = 5, beside the same starts by torch's L-BFGS and autograd."""
+def population(repeat: int = 5, threads: int | None = None) -> list[Benchmark]:
+    """Training on the exact population loss at d = 5, beside eight starts of torch's L-BFGS with autograd."""
+    from threadpoolctl import threadpool_limits
+
     from markov_icl.models.population import train_population
     from markov_icl.moments.compute import compute_moments
     from markov_icl.recovery.fit import best
 
     rows = []
-    for context in (20, 100):
-        task = MarkovTask(length=6, context=context)
-        moments = compute_moments(task)
-        floor = best(moments, starts=128).loss
-        reached: list[float] = []
-        seconds = _seconds(
-            (lambda task=task: reached.append(train_population(task).loss), lambda m=moments: _autograd(m)),  # type: ignore[misc]
-            max(1, min(repeat, 3)),
-        )
-        note = f"ends {max(reached) - floor:.1e} above the best local loss, {_autograd(moments) - floor:.1e} literally"
-        rows.append(Benchmark(f"d = 5, n = {context}", *seconds, seconds[1] / seconds[0], "seconds", note))
+    with threadpool_limits(threads):
+        for context in (20, 100):
+            task = MarkovTask(length=6, context=context)
+            moments = compute_moments(task)
+            floor = best(moments, starts=128).loss
+            seconds = _seconds((partial(train_population, task), partial(_autograd, moments)), min(repeat, 3))
+            above = train_population(task).loss - floor
+            note = f"ends {above:.1e} above the best local loss, literally {_autograd(moments) - floor:.1e}"
+            rows.append(Benchmark(f"d = 5, n = {context}", *seconds, seconds[1] / seconds[0], "seconds", note))
     return rows
 
 
-def _autograd(moments: object, starts: int = 8) -> float:
-    """Return the least loss of eight random starts by torch.optim.LBFGS through the formula of ``phi``."""
+def _autograd(moments: Moments, starts: int = 8) -> float:
+    rng = np.random.default_rng(0)
+    return min(_torch_lbfgs(moments, rng) for _ in range(starts))
+
+
+def _torch_lbfgs(moments: Moments, rng: np.random.Generator) -> float:
+    """Return where torch.optim.LBFGS ends from one random start, through the formula of ``phi``."""
     import torch
 
     from markov_icl.features import vech_indices
-    from markov_icl.moments.system import Moments
 
-    assert isinstance(moments, Moments)
     H, h = torch.from_numpy(moments.H), torch.from_numpy(moments.h)
     rows, columns = (torch.from_numpy(i) for i in vech_indices(moments.dimension))
     weight = torch.where(rows == columns, 0.5, 1.0).double()[:, None]
-    rng, least = np.random.default_rng(0), np.inf
-    for _ in range(starts):
-        b = torch.tensor(0.3 * rng.standard_normal(moments.dimension), requires_grad=True)
-        A = torch.tensor(0.3 * rng.standard_normal((moments.dimension, moments.blocks)), requires_grad=True)
-        optimizer = torch.optim.LBFGS(
-            [b, A],
-            max_iter=2000,
-            history_size=30,
-            line_search_fn="strong_wolfe",
-            tolerance_grad=1e-11,
-            tolerance_change=0.0,
-        )
+    b = torch.tensor(0.3 * rng.standard_normal(moments.dimension), requires_grad=True)
+    A = torch.tensor(0.3 * rng.standard_normal((moments.dimension, moments.blocks)), requires_grad=True)
+    limits = {"max_iter": 2000, "history_size": 30, "tolerance_grad": 1e-11, "tolerance_change": 0.0}
+    optimizer = torch.optim.LBFGS([b, A], line_search_fn="strong_wolfe", **limits)  # type: ignore[arg-type]
 
-        def loss() -> torch.Tensor:
-            X = (weight * (b[rows, None] * A[columns] + b[columns, None] * A[rows])).T.reshape(-1)
-            return moments.y2 - 2 * h @ X + X @ (H @ X)
+    def loss() -> torch.Tensor:
+        X = (weight * (b[rows, None] * A[columns] + b[columns, None] * A[rows])).T.reshape(-1)
+        return moments.y2 - 2 * h @ X + X @ (H @ X)
 
-        def closure() -> torch.Tensor:
-            optimizer.zero_grad()
-            value = loss()
-            torch.autograd.backward(value)
-            return value
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        torch.autograd.backward(value)
+        return value
 
-        optimizer.step(closure)
-        least = min(least, float(loss().detach()))
-    return least
+    optimizer.step(closure)
+    return float(loss().detach())
 
 
 BENCHMARKS: dict[str, Callable[..., list[Benchmark]]] = {
