@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from numpy.typing import NDArray
 
 from markov_icl.tasks.kernels import DirichletPrior, FinitePrior, exact_stationary
@@ -14,7 +14,7 @@ __all__ = ["posterior_mean", "posterior_predictive", "transition_counts"]
 
 
 def transition_counts(
-    states: Int[np.ndarray, "P C L"], rows: int, symbols: int, order: int
+    states: Integer[np.ndarray, "P C L"], rows: int, symbols: int, order: int
 ) -> Int[np.ndarray, "P R S"]:
     """Pool the transitions of each prompt's ``C`` chains."""
     prompts, _, length = states.shape
@@ -82,7 +82,7 @@ def posterior_mean(task: MarkovTask, prompts: Prompts) -> Float[np.ndarray, "P"]
     return result
 
 
-def _tuple_index(states: NDArray[np.int64], symbols: int) -> NDArray[np.int64]:
+def _tuple_index(states: NDArray[np.integer], symbols: int) -> NDArray[np.int64]:
     index = np.zeros(states.shape[:-1], dtype=np.int64)
     for k in range(states.shape[-1]):
         index = index * symbols + states[..., k]
