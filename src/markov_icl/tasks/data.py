@@ -253,6 +253,7 @@ def _prompts(task: MarkovTask, groups: list[NDArray[np.int64]], rng: np.random.G
             others = np.delete(np.arange(len(chains)), q)
             contexts.append(chains[np.sort(rng.permutation(others)[: task.context])])
             queries.append(chains[q])
-    context_states, query_states = np.stack(contexts), np.stack(queries)
+    smallest = np.min_scalar_type(task.states - 1)
+    context_states, query_states = np.stack(contexts).astype(smallest), np.stack(queries).astype(smallest)
     z, query = columns(task, context_states), columns(task, query_states)
     return Prompts(z, query[:, :-1], query[:, -1], context_states, query_states)

@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from numbers import Integral, Rational, Real
 
 import flint
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
 from markov_icl.features import Array
 
@@ -28,6 +30,7 @@ __all__ = [
     "exact_stationary",
     "fixed_kernel",
     "lift",
+    "sample_indices",
     "sample_kernels",
     "stationary",
     "symmetric_dirichlet",
@@ -105,6 +108,11 @@ class DirichletPrior:
         """Return ``(rows, states)``."""
         return len(self.alpha), len(self.alpha[0])
 
+    @cached_property
+    def alpha_float(self) -> Float[np.ndarray, "R S"]:
+        """Return the parameters rounded to floats."""
+        return np.array(self.alpha, dtype=float)
+
 
 @dataclass(frozen=True)
 class FinitePrior:
@@ -136,6 +144,20 @@ class FinitePrior:
     def shape(self) -> tuple[int, int]:
         """Return ``(rows, states)``."""
         return len(self.kernels[0]), len(self.kernels[0][0])
+
+    @cached_property
+    def kernels_float(self) -> Float[np.ndarray, "K R S"]:
+        """Return the kernels rounded to floats."""
+        return np.array(self.kernels, dtype=float)
+
+    @cached_property
+    def stationary_float(self) -> Float[np.ndarray, "K R"]:
+        """Return the kernels' stationary laws rounded to floats.
+
+        Raises:
+            ValueError: if a kernel has several.
+        """
+        return np.array([exact_stationary(kernel) for kernel in self.kernels], dtype=float)
 
 
 Prior = DirichletPrior | FinitePrior
@@ -209,7 +231,13 @@ def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ..
 def sample_kernels(prior: Prior, count: int, rng: np.random.Generator) -> Float[np.ndarray, "K R S"]:
     """Draw ``count`` kernels, float64."""
     if isinstance(prior, DirichletPrior):
-        rows = [rng.dirichlet([float(a) for a in alpha], count) for alpha in prior.alpha]
-        return np.stack(rows, axis=1)
-    table = np.array(prior.kernels, dtype=float)
-    return table[rng.choice(len(table), count, p=np.array(prior.weights, dtype=float))]
+        if prior.shape[1] == 2 and (prior.alpha_float == 1).all():  # Beta(1, 1) is uniform, and much faster so
+            p = rng.random((count, len(prior.alpha)))
+            return np.stack([1 - p, p], axis=2)
+        return np.stack([rng.dirichlet(alpha, count) for alpha in prior.alpha_float], axis=1)
+    return prior.kernels_float[sample_indices(prior, count, rng)]
+
+
+def sample_indices(prior: FinitePrior, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw which of the kernels each of ``count`` prompts has, ``[count]``."""
+    return rng.choice(len(prior.kernels), count, p=np.array(prior.weights, dtype=float))

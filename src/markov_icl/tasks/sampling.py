@@ -1,18 +1,32 @@
-"""Seeded samplers: chains, prompts and Gram matrices."""
+"""Seeded samplers: chains, prompts and Gram matrices.
+
+The states are a function of task, count and seed alone, not of the number of threads; ``tasks/literal.py`` is
+their definition, ``tasks/counter.py`` the compiled form. Gram matrices never need the prompts themselves.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
-from numpy.typing import NDArray
+from jaxtyping import Float, Integer
+from numpy.typing import DTypeLike, NDArray
 
-from markov_icl.tasks.kernels import FinitePrior, exact_stationary, sample_kernels, stationary
-from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask, RegressionTask, Task
+from markov_icl.tasks.laws import ChainLaws, draw_key, draw_laws, is_sliced, start_tree
+from markov_icl.tasks.literal import literal_batch
+from markov_icl.tasks.prompts import MarkovTask, RegressionTask, Task
 
-__all__ = ["Prompts", "columns", "sample_chains", "sample_prompts"]
+__all__ = ["Grams", "Prompts", "columns", "sample_chains", "sample_grams", "sample_prompts"]
+
+_LOOKUP = 1 << 16
+_REGRESSION_NUMBERS = 1 << 20
+_NOT_WORTH_NUMBA = 2_000  # states drawn by the definition, the same ones, in milliseconds; loading numba takes a second
+_WORTH_A_THREAD = 300_000  # nanoseconds of work, a few times what starting a thread costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +37,9 @@ class Prompts:
         context: the example columns ``z_i``, ``[P, n, D]``.
         query: the query column without its label, ``[P, J]``.
         target: the label to predict, ``[P]``.
-        context_states: state indices of the context chains, ``[P, n, L]``; None for regression.
+        context_states: state indices of the context chains, smallest unsigned type, ``[P, n, L]``; None for regression.
         query_states: state indices of the query chain, ``[P, L]``; None for regression.
-        kernels: the kernels the prompts were drawn from, ``[P, R, S]``; None where they are not known.
+        kernels: the kernels that the chains were drawn from, ``[P, R, S]``; None where they are not known.
     """
 
     context: Float[np.ndarray, "P n D"]
@@ -38,8 +52,7 @@ class Prompts:
     @cached_property
     def gram(self) -> Float[np.ndarray, "P D D"]:
         """Return ``G = (1/n) sum_i z_i z_i^T`` for every prompt."""
-        result: Float[np.ndarray, "P D D"] = self.context.transpose(0, 2, 1) @ self.context / self.context.shape[1]
-        return result
+        return _grams(self.context)
 
     @property
     def matrix(self) -> Float[np.ndarray, "P D n1"]:
@@ -48,86 +61,196 @@ class Prompts:
         return np.concatenate([self.context.transpose(0, 2, 1), last], axis=2)
 
 
+@dataclass(frozen=True, eq=False)
+class Grams:
+    """What one-layer and deep linear models see of a batch of prompts.
+
+    Prompts are the fastest axis in memory: ``gram.transpose(1, 2, 0)`` and ``query.T`` are contiguous.
+
+    Attributes:
+        gram: ``G = (1/n) sum_i z_i z_i^T``, ``[P, D, D]``.
+        query: the query column without its label, ``[P, J]``.
+        target: the label to predict, ``[P]``.
+    """
+
+    gram: Float[np.ndarray, "P D D"]
+    query: Float[np.ndarray, "P J"]
+    target: Float[np.ndarray, "P"]
+
+
+def _grams(context: Float[np.ndarray, "P n D"]) -> Float[np.ndarray, "P D D"]:
+    result: Float[np.ndarray, "P D D"] = context.transpose(0, 2, 1) @ context / context.shape[1]
+    return result
+
+
 def columns(task: MarkovTask, states: Integer[np.ndarray, "... L"]) -> Float[np.ndarray, "... D"]:
     """Turn chains of state indices into numeric columns, the bias included."""
-    numeric = np.array(task.values, dtype=float)[states]
+    numeric: Float[np.ndarray, "... L"] = np.empty(states.shape)
+    values, source, result = np.array(task.values, dtype=float), states.reshape(-1), numeric.reshape(-1)
+    for low in range(0, source.size, _LOOKUP):  # NumPy looks up by int64 copies of the states: keep them in the cache
+        np.take(values, source[low : low + _LOOKUP], out=result[low : low + _LOOKUP], mode="clip")
     if not task.bias:
-        result: Float[np.ndarray, "... D"] = numeric
-        return result
+        return numeric
     ones = np.ones((*states.shape[:-1], 1))
     return np.concatenate([numeric[..., :-1], ones, numeric[..., -1:]], axis=-1)
 
 
-def sample_prompts(task: Task, count: int, seed: int | np.random.Generator = 0) -> Prompts:
+def sample_prompts(task: Task, count: int, seed: int | np.random.Generator = 0, threads: int | None = None) -> Prompts:
     """Draw ``count`` independent prompts; the same seed gives the same prompts.
 
+    Args:
+        task: their law.
+        count: how many.
+        seed: a number, or a generator that is moved on.
+        threads: at most so many, with the same result; None leaves it to numba.
+
     Raises:
-        ValueError: if ``count < 1``.
+        ValueError: if ``count < 1`` or ``threads < 1``.
     """
-    if count < 1:
-        raise ValueError(f"expected at least 1 prompt; got {count}")
-    rng = np.random.default_rng(seed)
+    rng = _checked(count, seed, threads)
     if isinstance(task, RegressionTask):
-        return _regression_prompts(task, count, rng)
-    kernels = sample_kernels(task.prior, count, rng)
-    states = _chains(task, kernels, rng)
+        z = np.empty((count, task.context + 1, task.dimension))
+        for low, part in _regression_columns(task, count, rng):
+            z[low : low + len(part)] = part
+        return Prompts(z[:, :-1], z[:, -1, :-1], z[:, -1, -1])
+    kernels = np.empty((count, task.rows, task.states))
+    states = _chains(task, count, rng, threads, kernels)
     z = columns(task, states)
     return Prompts(z[:, :-1], z[:, -1, :-1], z[:, -1, -1], states[:, :-1], states[:, -1], kernels)
 
 
-def sample_chains(task: MarkovTask, count: int, rng: np.random.Generator) -> Int[np.ndarray, "P n1 L"]:
-    """Draw ``n`` context chains and, last, the query chain of ``count`` prompts, as state indices."""
-    return _chains(task, sample_kernels(task.prior, count, rng), rng)
+def sample_chains(
+    task: MarkovTask, count: int, seed: int | np.random.Generator = 0, threads: int | None = None
+) -> Integer[np.ndarray, "P n1 L"]:
+    """Draw ``n`` context chains and, last, the query chain of ``count`` prompts, as state indices.
+
+    Arguments and errors as in :func:`sample_prompts`, whose chains they are. The smallest unsigned type is used:
+    convert before doing arithmetic.
+    """
+    return _chains(task, count, _checked(count, seed, threads), threads, None)
 
 
-def _chains(task: MarkovTask, kernels: Float[np.ndarray, "P R S"], rng: np.random.Generator) -> NDArray[np.int64]:
-    count = len(kernels)
-    rows = _first_tuples(task, kernels, rng)
-    chains = np.empty((count, task.context + 1, task.length), dtype=np.int64)
-    for t in range(task.order):
-        chains[:, :, t] = rows // task.states ** (task.order - 1 - t) % task.states
-    cumulative = np.cumsum(kernels, axis=2)
-    prompt = np.arange(count)[:, None]
-    for t in range(task.order, task.length):
-        state = _invert(cumulative[prompt, rows], rng)
-        chains[:, :, t] = state
-        rows = (rows * task.states) % task.rows + state
-    return chains
+def sample_grams(
+    task: Task,
+    count: int,
+    seed: int | np.random.Generator = 0,
+    dtype: DTypeLike = np.float64,
+    threads: int | None = None,
+) -> Grams:
+    """Draw the Gram matrices and queries of :func:`sample_prompts`, same seed, same prompts, in bounded memory.
+
+    Args:
+        task: law of the prompts.
+        count: how many.
+        seed: a number, or a generator that is moved on.
+        dtype: float32 or float64, of the result.
+        threads: at most so many, with the same result; None leaves it to numba.
+
+    Raises:
+        ValueError: if ``count < 1``, ``threads < 1`` or for another ``dtype``.
+    """
+    if np.dtype(dtype) not in (np.float32, np.float64):
+        raise ValueError(f"expected dtype float32 or float64; got {np.dtype(dtype)}")
+    rng = _checked(count, seed, threads)
+    gram = np.empty((task.dimension, task.dimension, count), dtype)
+    column = np.empty((task.dimension, count), dtype)
+    if isinstance(task, RegressionTask):
+        for low, z in _regression_columns(task, count, rng):
+            gram[:, :, low : low + len(z)] = _grams(z[:, :-1]).transpose(1, 2, 0)
+            column[:, low : low + len(z)] = z[:, -1].T
+    else:
+        key = draw_key(rng)
+        for laws in draw_laws(task, count, rng):
+            _share(_gram_work(task, key, laws, gram, column), task, len(laws.kernels), threads)
+    return Grams(gram.transpose(2, 0, 1), column[:-1].T, column[-1])
 
 
-def _first_tuples(task: MarkovTask, kernels: Float[np.ndarray, "P R S"], rng: np.random.Generator) -> NDArray[np.int64]:
-    shape = (kernels.shape[0], task.context + 1)
-    match task.initial:
-        case IndependentStart(pmf):
-            return _invert(np.broadcast_to(np.cumsum(np.array(pmf, dtype=float)), (*shape, task.rows)), rng)
-        case CorrelatedStart(p, g):
-            query = rng.binomial(1, float(p), (shape[0],))
-            context = rng.binomial(1, np.array(g, dtype=float)[query, None], (shape[0], task.context))
-            return np.concatenate([context, query[:, None]], axis=1)
-        case _:
-            laws = _stationary_laws(task, kernels)
-            return _invert(np.broadcast_to(np.cumsum(laws, axis=1)[:, None], (*shape, task.rows)), rng)
+def _checked(count: int, seed: int | np.random.Generator, threads: int | None) -> np.random.Generator:
+    if count < 1:
+        raise ValueError(f"expected at least 1 prompt; got {count}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"expected at least 1 thread; got {threads}")
+    return np.random.default_rng(seed)
 
 
-def _stationary_laws(task: MarkovTask, kernels: Float[np.ndarray, "P R S"]) -> Float[np.ndarray, "P R"]:
-    if not isinstance(task.prior, FinitePrior):
-        return stationary(np.maximum(kernels, np.finfo(float).tiny))
-    table = np.array(task.prior.kernels, dtype=float)
-    laws = np.array([exact_stationary(kernel) for kernel in task.prior.kernels], dtype=float)
-    result: Float[np.ndarray, "P R"] = laws[np.abs(kernels[:, None] - table).sum((2, 3)).argmin(1)]
-    return result
+def _chains(
+    task: MarkovTask,
+    count: int,
+    rng: np.random.Generator,
+    threads: int | None,
+    kernels: Float[np.ndarray, "P R S"] | None,
+) -> Integer[np.ndarray, "P n1 L"]:
+    """Draw the states, and keep the kernels if there is a place for them."""
+    states = np.empty((count, task.context + 1, task.length), np.min_scalar_type(task.states - 1))
+    key = draw_key(rng)
+    for laws in draw_laws(task, count, rng):
+        if kernels is not None:
+            kernels[laws.first : laws.first + len(laws.kernels)] = laws.kernels
+        if states.size <= _NOT_WORTH_NUMBA and "markov_icl.tasks.counter" not in sys.modules:
+            states[laws.first : laws.first + len(laws.kernels)] = literal_batch(task, key, laws)
+        else:
+            _share(_chain_work(task, key, laws, states), task, len(laws.kernels), threads)
+    return states
 
 
-def _invert(cumulative: Float[np.ndarray, "P n S"], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Draw from each row's law by inversion; rounding in the last entry never yields a state too many."""
-    u = rng.random((*cumulative.shape[:-1], 1)) * cumulative[..., -1:]
-    result: NDArray[np.int64] = (u >= cumulative[..., :-1]).sum(-1).astype(np.int64)
-    return result
+def _chain_work(
+    task: MarkovTask, key: np.uint64, laws: ChainLaws, states: NDArray[np.unsignedinteger]
+) -> Callable[[int, int], object]:
+    from markov_icl.tasks import counter
+
+    if is_sliced(task):
+        tree = start_tree(laws.starts)
+        return lambda lo, hi: counter.sliced_chains(key, laws.first, lo, hi, laws.kernels, tree, laws.query, states)
+    return lambda lo, hi: counter.plain_chains(key, laws.first, lo, hi, task.order, laws.kernels, laws.starts, states)
 
 
-def _regression_prompts(task: RegressionTask, count: int, rng: np.random.Generator) -> Prompts:
+def _gram_work(
+    task: MarkovTask, key: np.uint64, laws: ChainLaws, gram: NDArray[np.floating], column: NDArray[np.floating]
+) -> Callable[[int, int], object]:
+    from markov_icl.tasks import counter
+
+    n, length = task.context, task.length
+    slots = np.array([t - 1 if t else length for t in task.times])
+    values = np.array(task.values, dtype=float)
+    if is_sliced(task):
+        tree = start_tree(laws.starts)
+        low, high = np.where(slots < length, values[0], 0.0), np.where(slots < length, values[1], 1.0)
+        return lambda lo, hi: counter.sliced_grams(
+            key, laws.first, lo, hi, n, length, laws.kernels, tree, laws.query, slots, low, high, gram, column
+        )
+    return lambda lo, hi: counter.plain_grams(
+        key, laws.first, lo, hi, n, length, task.order, laws.kernels, laws.starts, slots, values, gram, column
+    )
+
+
+def _share(work: Callable[[int, int], object], task: MarkovTask, size: int, threads: int | None) -> None:
+    """Do ``work(lo, hi)`` for all of ``0 .. size`` on as many threads as are worth starting.
+
+    Plain threads around kernels that release the GIL: numba's own threads do not survive a fork, and its default
+    layer must not be entered from two threads at once.
+    """
+    import numba
+
+    nanoseconds = size * (task.context + 1) * task.length * (1 if is_sliced(task) else 3 + task.states // 3)
+    most = numba.get_num_threads() if threads is None else threads
+    parts = max(1, min(most, size, nanoseconds // _WORTH_A_THREAD))
+    bounds = [size * k // parts for k in range(parts + 1)]
+    if parts == 1:
+        work(0, size)
+        return
+    with ThreadPoolExecutor(parts - 1) as pool:
+        others = [pool.submit(work, lo, hi) for lo, hi in pairwise(bounds[1:])]
+        work(bounds[0], bounds[1])
+        for other in others:
+            other.result()
+
+
+def _regression_columns(
+    task: RegressionTask, count: int, rng: np.random.Generator
+) -> Iterator[tuple[int, Float[np.ndarray, "P n1 D"]]]:
     factor = np.linalg.cholesky(np.array(task.covariance, dtype=float))
     weight = rng.standard_normal((count, task.dim, 1))
-    x = rng.standard_normal((count, task.context + 1, task.dim)) @ factor.T
-    z = np.concatenate([x, x @ weight], axis=2)
-    return Prompts(z[:, :-1], z[:, -1, :-1], z[:, -1, -1])
+    size = max(1, _REGRESSION_NUMBERS // ((task.context + 1) * task.dim))
+    for low in range(0, count, size):
+        x = rng.standard_normal((min(size, count - low), task.context + 1, task.dim)) @ factor.T
+        yield low, np.concatenate([x, x @ weight[low : low + size]], axis=2)
