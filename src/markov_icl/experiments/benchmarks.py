@@ -60,7 +60,8 @@ def _rates(case: str, amount: int, unit: str, fast: float, literal: float, note:
 
 def sampling(repeat: int = 5, threads: int | None = None) -> list[Benchmark]:
     """Chains and Gram matrices beside the NumPy definition: 84,000 chains of 11 states, and other tasks."""
-    from markov_icl.tasks.sampling import literal_chains, sample_chains, sample_grams, sample_prompts
+    from markov_icl.tasks.literal import literal_chains
+    from markov_icl.tasks.sampling import sample_chains, sample_grams, sample_prompts
 
     rows = []
     cases = {
@@ -127,7 +128,8 @@ class _TokenTraining:
     def steps(self, count: int) -> None:
         import torch
 
-        from markov_icl.tasks.sampling import columns, literal_chains
+        from markov_icl.tasks.literal import literal_chains
+        from markov_icl.tasks.sampling import columns
 
         for _ in range(count):
             z = columns(self.task, literal_chains(self.task, 4000, self.rng)).astype(np.float32)
@@ -189,7 +191,7 @@ def _torch_lbfgs(moments: Moments, rng: np.random.Generator) -> float:
         torch.autograd.backward(value)
         return value
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     return float(loss().detach())
 
 
