@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["FORMS", "LinearSelfAttention"]
+__all__ = ["FORMS", "LinearSelfAttention", "check_tokens"]
 
 FORMS = ("dense", "sparse", "restricted")
 
@@ -60,9 +60,7 @@ class LinearSelfAttention(nn.Module):
         if form not in FORMS:
             raise ValueError(f"expected form to be one of {', '.join(FORMS)}; got {form!r}")
         if dimension < 2 or depth < 1 or heads < 1:
-            raise ValueError(
-                f"expected dimension >= 2, depth >= 1, heads >= 1; got {dimension}, {depth} and {heads}"
-            )
+            raise ValueError(f"expected dimension >= 2, depth >= 1, heads >= 1; got {dimension}, {depth} and {heads}")
         self.dimension, self.depth, self.heads, self.form = dimension, depth, heads, form
         generator = torch.Generator().manual_seed(seed)
 
@@ -93,9 +91,7 @@ class LinearSelfAttention(nn.Module):
         Q = nn.functional.pad(self.A, (0, 1))
         return P, -Q if self.form == "restricted" else Q
 
-    def weights(
-        self, Z: Float[Tensor, "B D n1"], Q: Float[Tensor, "H D D"]
-    ) -> Float[Tensor, "B H n1 n1"]:
+    def weights(self, Z: Float[Tensor, "B D n1"], Q: Float[Tensor, "H D D"]) -> Float[Tensor, "B H n1 n1"]:
         """Return ``(1/n) M Z^T Q_h Z``: entry ``(i, k)`` is how much column ``k`` takes from column ``i``."""
         columns = Z.shape[-1]
         mask = torch.ones(columns, dtype=Z.dtype, device=Z.device)
@@ -103,19 +99,32 @@ class LinearSelfAttention(nn.Module):
         scores = Z[:, None].transpose(-1, -2) @ Q @ Z[:, None]
         return mask[:, None] * scores / (columns - 1)
 
-    def layers(self, Z: Float[Tensor, "B D n1"]) -> list[Float[Tensor, "B D n1"]]:
-        """Return the prompt matrices ``Z_0 = Z, Z_1, ..., Z_L``."""
+    def layers(self, Z: Tensor) -> list[Float[Tensor, "B D n1"]]:
+        """Return the prompt matrices ``Z_0 = Z, Z_1, ..., Z_L``, each ``[B, D, n+1]``.
+
+        Raises:
+            ValueError: for another shape or dtype, or without a context column.
+        """
+        check_tokens(Z, next(self.parameters()), self.dimension)
         states = [Z]
         for P, Q in zip(*self.projections(), strict=True):
             Z = states[-1]
             states.append(Z + (P @ (Z[:, None] @ self.weights(Z, Q))).sum(1))
         return states
 
-    def attention_maps(self, Z: Float[Tensor, "B D n1"]) -> list[Float[Tensor, "B H n1 n1"]]:
+    def attention_maps(self, Z: Tensor) -> list[Float[Tensor, "B H n1 n1"]]:
         """Return the attention weights of every layer."""
         _, Q = self.projections()
         return [self.weights(state, one) for state, one in zip(self.layers(Z)[:-1], Q, strict=True)]
 
-    def forward(self, Z: Float[Tensor, "B D n1"]) -> Float[Tensor, "B"]:
-        """Return the predictions, in numeric values of the states."""
+    def forward(self, Z: Tensor) -> Float[Tensor, "B"]:
+        """Return the predictions for prompt matrices ``[B, D, n+1]``, in numeric values of the states."""
         return self.readout * self.layers(Z)[-1][:, -1, -1]
+
+
+def check_tokens(Z: Tensor, parameter: Tensor, dimension: int) -> None:
+    """Refuse what is not a batch of prompt matrices ``[B, D, n+1]``, ``n >= 1``, in the parameter's dtype."""
+    if Z.ndim != 3 or Z.shape[1] != dimension or Z.shape[2] < 2:
+        raise ValueError(f"expected prompt matrices [B, {dimension}, n+1] with n >= 1; got {list(Z.shape)}")
+    if Z.dtype != parameter.dtype:
+        raise ValueError(f"expected prompt matrices in {parameter.dtype}; got {Z.dtype}")
