@@ -150,7 +150,8 @@ def _fill(parameter: nn.Parameter, values: NDArray[np.float64]) -> None:
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float64]:
     """Return a copy in float64."""
-    return np.array(tensor.detach().cpu(), dtype=float)
+    copied: NDArray[np.float64] = tensor.detach().to("cpu", torch.float64, copy=True).numpy()
+    return copied
 
 
 def _description(model: nn.Module) -> str:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from markov_icl.features import vech_indices, vech_size
 from markov_icl.models.lsa import LinearSelfAttention, check_tokens
@@ -63,14 +62,14 @@ class EnlargedAttention(PromptModel):
         return gram_predict(self, context @ context.mT / context.shape[-1], Z[:, :-1, -1])
 
 
-def gram_predict(model: LinearSelfAttention | EnlargedAttention, gram: Tensor, query: Tensor) -> Float[Tensor, "B"]:
+def gram_predict(model: nn.Module, gram: Tensor, query: Tensor) -> Float[Tensor, "B"]:
     """Return the model's predictions from Gram matrices, in numeric values of the states.
 
-    Equal to ``model(Z)``. Gradients of first order reach the parameters, ``gram`` and ``query``; a second derivative
-    is refused with a RuntimeError (take the token form).
+    Equal to ``model(Z)``, with first derivatives to the parameters, ``gram`` and ``query``. Second derivatives of
+    two layers and more need the token form; here ``create_graph=True`` raises a RuntimeError.
 
     Args:
-        model: linear attention, or the enlarged model.
+        model: :class:`~markov_icl.models.lsa.LinearSelfAttention` of any form, or :class:`EnlargedAttention`.
         gram: ``G = (1/n) sum_i z_i z_i^T``, symmetric, ``[B, D, D]``; fastest if prompts are contiguous in memory,
             as :func:`~markov_icl.tasks.sampling.sample_grams` lays them out.
         query: the query column without its label, ``[B, J]``.
@@ -83,7 +82,7 @@ def gram_predict(model: LinearSelfAttention | EnlargedAttention, gram: Tensor, q
     return gram_layers(model, gram, query)[-1]
 
 
-def gram_layers(model: LinearSelfAttention | EnlargedAttention, gram: Tensor, query: Tensor) -> Float[Tensor, "L1 B"]:
+def gram_layers(model: nn.Module, gram: Tensor, query: Tensor) -> Float[Tensor, "L1 B"]:
     """Return the prediction read out after each layer, ``[L + 1, B]``; the first, before any layer, is 0.
 
     Arguments and errors as for :func:`gram_predict`.
@@ -101,7 +100,7 @@ def gram_layers(model: LinearSelfAttention | EnlargedAttention, gram: Tensor, qu
             z = nn.functional.pad(query.T, (0, 0, 0, 1))
             return model.readout * _bottom_right(P[:, :, -free:], Q, gram.permute(1, 2, 0).contiguous(), z)
         case _:
-            raise ValueError(f"expected linear attention, a function of the Gram matrix; got {model.kind!r}")
+            raise ValueError(f"expected linear attention or the enlarged model; got {type(model).__name__}")
 
 
 def check_gram(gram: Tensor, query: Tensor, parameter: Tensor, dimension: int) -> None:
@@ -157,7 +156,7 @@ def _times(A: Tensor, C: Tensor, start: Tensor | None = None) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """``A C`` for every prompt."""
+    """``A C`` for every prompt, differentiable any number of times."""
 
     @staticmethod
     def forward(ctx: Any, A: Tensor, C: Tensor) -> Tensor:
@@ -165,13 +164,12 @@ class _Product(torch.autograd.Function):
         return _times(A, C)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, out: Tensor) -> tuple[Tensor | None, Tensor | None]:
         A, C = ctx.saved_tensors
         to_A, to_C = ctx.needs_input_grad
         return (
-            _times(out, C.transpose(0, 1)) if to_A else None,
-            _times(A.transpose(0, 1), out) if to_C else None,
+            _product(out, C.transpose(0, 1)) if to_A else None,
+            _product(A.transpose(0, 1), out) if to_C else None,
         )
 
 
@@ -190,8 +188,8 @@ class _Attend(torch.autograd.Function):
         return (P @ _heads_out(SQx, columns)).view(len(P), *x.shape[1:])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, out: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
+        _refuse_graph()
         S, x, P, Q, Qx, SQx = ctx.saved_tensors
         to_S, to_x, _, _ = ctx.needs_input_grad
         D, columns = len(S), x.shape[1]
@@ -204,6 +202,12 @@ class _Attend(torch.autograd.Function):
             flat @ _heads_out(SQx, columns).T,
             right @ x.flatten(1).T,
         )
+
+
+def _refuse_graph() -> None:
+    """Refuse ``create_graph=True``, where what forward saved would silently count as constant."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("expected first derivatives only; second ones of two layers and more need the token form")
 
 
 def _heads_in(stacked: Tensor, D: int, columns: int) -> Tensor:
@@ -236,8 +240,8 @@ class _Layer(torch.autograd.Function):
         return TST, _below(z, _times(W, z, z[-r:]), 0)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, S_out: Tensor, z_out: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
+        _refuse_graph()
         S, z, P, Q, PS, W, TS = ctx.saved_tensors
         to_S, to_z, _, _ = ctx.needs_input_grad
         D, r, W_T = len(S), len(P), W.transpose(0, 1)
