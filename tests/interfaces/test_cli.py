@@ -8,10 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.report import write_report
+from markov_icl.tasks.sampling import sample_prompts
+from markov_icl.tasks.spec import TaskSpec
 
 WEATHER = str(Path(__file__).parents[2] / "examples" / "seattle_weather.csv")
 SEQUENCES = ["--sequences", WEATHER, "--group", "month", "--time", "date", "--state", "wet"]
@@ -438,3 +441,76 @@ def test_report_is_one_complete_file(tmp_path):
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")
+
+
+SAMPLES = {
+    "plain": ["--length", 3, "--context", 4],
+    "three states": ["--states", 3, "--order", 2, "--length", 4, "--context", 2, "--values", "1/2,2,-3", "--bias"],
+    "regression": ["--regression", 2, "--context", 3],
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("suffix", ["npz", "safetensors", "parquet", "NPZ"])
+def test_samples_travel(capsys, tmp_path, name, suffix):
+    from safetensors import safe_open
+
+    path = tmp_path / f"prompts.{suffix}"
+    told = answer(capsys, "sample", "--prompts", 5, "--seed", 4, *SAMPLES[name], "--out", path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert ("kernels" in told) == (name != "regression")
+    if suffix == "parquet":
+        check_table(pl.read_parquet(path), told)
+        origin = pl.read_parquet_metadata(path)
+    elif suffix == "safetensors":
+        with safe_open(path, framework="numpy") as file:
+            origin = file.metadata()
+            saved = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    else:
+        with np.load(path) as file:
+            saved = dict(file)
+        origin = {"task": saved.pop("task").item(), "seed": str(saved.pop("seed"))}
+    assert origin["seed"] == "4"
+    again = sample_prompts(TaskSpec.read(json.loads(origin["task"])).task(), 5, int(origin["seed"]))
+    np.testing.assert_array_equal(again.context, np.array(told["context"]))
+    if suffix != "parquet":
+        assert set(saved) == set(told) - {"seed"}
+        for key, value in saved.items():
+            np.testing.assert_array_equal(value, np.array(told[key]))
+
+
+def check_table(table, told):
+    context, kernels = np.array(told["context"]), told.get("kernels")
+    n = context.shape[1]
+    assert table["prompt"].to_list() == [p for p in range(1, 6) for _ in range(n + 1)]
+    assert table["chain"].to_list() == [*range(1, n + 2)] * 5
+    assert table["role"].to_list() == ([*["context"] * n, "query"]) * 5
+    asked = table.filter(pl.col("role") == "query")
+    last = "y" if kernels is None else f"t{len(told['query_states'][0])}"
+    assert asked[last].to_list() == told["target"]
+    shown = table.filter(pl.col("role") == "context")
+    assert shown[last].to_list() == context[..., -1].reshape(-1).tolist()
+    first = "x1" if kernels is None else "t1"
+    assert shown[first].to_list() == context[..., 0].reshape(-1).tolist()
+    if kernels is None:
+        assert table.columns == ["prompt", "chain", "role", "x1", "x2", "y"]
+    else:
+        assert table.columns[3:] == [*(f"t{t + 1}" for t in range(len(told["query_states"][0]))), "kernel"]
+        assert asked["kernel"].to_list() == kernels
+        assert shown["kernel"].null_count() == len(shown)
+
+
+def test_a_failed_sample_leaves_no_file(capsys, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError("expected space on the device; got none")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    code, out, err = run(capsys, "sample", "--out", tmp_path / "prompts.npz")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_too_large_are_refused(capsys):
+    code, _, err = run(capsys, "sample", "--states", 200, "--prompts", 10_000)
+    assert code == 2
+    assert "at most 200 million numbers" in err

@@ -1,4 +1,7 @@
+import os
+import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction as F
 
@@ -149,6 +152,37 @@ def test_threads_do_not_show(task, monkeypatch):
     with ThreadPoolExecutor(3) as pool:  # several samplers at once, each with threads of its own
         for result in pool.map(lambda _: sample_chains(task, 1001, 3, threads=2), range(6)):
             np.testing.assert_array_equal(result, states)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_threads_survive_a_fork(monkeypatch):
+    monkeypatch.setattr(sampling, "_WORTH_A_THREAD", 1)
+    expected = sample_chains(SLICED, 1001, 3, threads=2)
+    child = os.fork()
+    if child == 0:
+        same = np.array_equal(sample_chains(SLICED, 1001, 3, threads=2), expected)
+        os._exit(0 if same else 1)
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child waits for threads that it does not have")
+    assert status == 0
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch):
+    monkeypatch.setattr(sampling, "_WORTH_A_THREAD", 1)
+
+    def fail(lo, hi):
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError):
+        sampling._share(fail, SLICED, 1000, 2)
 
 
 def test_small_draws_do_without_numba(monkeypatch):

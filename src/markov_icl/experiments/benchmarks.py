@@ -142,7 +142,7 @@ class _TokenTraining:
 
 
 def population(repeat: int = 5, threads: int | None = None) -> list[Benchmark]:
-    """Training on the exact population loss at d = 5, beside eight starts of torch's L-BFGS with autograd."""
+    """Training on the exact population loss at d = 5, beside four starts of torch's L-BFGS with autograd."""
     from threadpoolctl import threadpool_limits
 
     from markov_icl.models.population import train_population
@@ -155,14 +155,17 @@ def population(repeat: int = 5, threads: int | None = None) -> list[Benchmark]:
             task = MarkovTask(length=6, context=context)
             moments = compute_moments(task)
             floor = best(moments, starts=128).loss
-            seconds = _seconds((partial(train_population, task), partial(_autograd, moments)), min(repeat, 3))
-            above = train_population(task).loss - floor
-            note = f"ends {above:.1e} above the best local loss, literally {_autograd(moments) - floor:.1e}"
-            rows.append(Benchmark(f"d = 5, n = {context}", *seconds, seconds[1] / seconds[0], "seconds", note))
+            results = [train_population(task) for _ in range(repeat + 1)]
+            fast = statistics.median(result.seconds for result in results[1:])
+            began = time.perf_counter()  # the literal arm takes many seconds: once is enough
+            literal_loss = _autograd(moments)
+            literal = time.perf_counter() - began
+            note = f"above the best local loss: {results[0].loss - floor:.1e}, literally {literal_loss - floor:.1e}"
+            rows.append(Benchmark(f"d = 5, n = {context}", fast, literal, literal / fast, "seconds", note))
     return rows
 
 
-def _autograd(moments: Moments, starts: int = 8) -> float:
+def _autograd(moments: Moments, starts: int = 4) -> float:
     rng = np.random.default_rng(0)
     return min(_torch_lbfgs(moments, rng) for _ in range(starts))
 

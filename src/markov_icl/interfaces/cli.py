@@ -274,40 +274,31 @@ def sample(
     source: Source,
     prompts: Annotated[int, typer.Option("--prompts", min=1, max=1_000_000, help="How many to draw.")] = 3,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", help="Write arrays to an .npz file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a .npz, .safetensors or .parquet file.")] = None,
     json: Json = False,
     plot: Plot = None,
 ) -> None:
-    """Seeded prompts, with their Gram matrices."""
-    from markov_icl.files import atomic
+    """Seeded prompts, with their Gram matrices and true kernels."""
     from markov_icl.interfaces import output
+    from markov_icl.interfaces.prompt_files import FORMATS, prompt_arrays, write_prompts
+    from markov_icl.tasks.prompts import MarkovTask
     from markov_icl.tasks.sampling import sample_prompts
 
     output.check_target(plot)
-    output.check_target(out, (".npz",))
-    size = prompts * (source.task.context + 1) * source.task.dimension
+    output.check_target(out, FORMATS)
+    kernel = source.task.rows * source.task.states if isinstance(source.task, MarkovTask) else 0
+    size = prompts * ((source.task.context + 1) * source.task.dimension + kernel)
     if size > 200_000_000:
         raise ValueError(f"expected at most 200 million numbers; got {size:,} (draw fewer prompts)")
     drawn = sample_prompts(source.task, prompts, seed)
-    arrays = {
-        "context": drawn.context,
-        "query": drawn.query,
-        "target": drawn.target,
-        "gram": drawn.gram,
-        **({"context_states": drawn.context_states} if drawn.context_states is not None else {}),
-        **({"query_states": drawn.query_states} if drawn.query_states is not None else {}),
-    }
     if out is not None:
-        import numpy as np
-
-        with atomic(out) as temporary:
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
+        write_prompts(out, source.task, seed, drawn)
     if plot is not None:
         from markov_icl.interfaces.plots import plot_prompts
 
         output.save_figure(plot_prompts(drawn), plot)
     if json:
-        output.print_json({"seed": seed, **arrays})
+        output.print_json({"seed": seed, **prompt_arrays(drawn)})
         return
     for k in range(min(prompts, 3)):
         rows = [("context", _digits(row)) for row in drawn.context[k][:8]]

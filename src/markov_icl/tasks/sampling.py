@@ -6,12 +6,12 @@ their definition, ``tasks/counter.py`` the compiled form. Gram matrices never ne
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
+from functools import cache, cached_property
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -26,7 +26,8 @@ __all__ = ["Grams", "Prompts", "columns", "sample_chains", "sample_grams", "samp
 _LOOKUP = 1 << 16
 _REGRESSION_NUMBERS = 1 << 20
 _NOT_WORTH_NUMBA = 2_000  # states drawn by the definition, the same ones, in milliseconds; loading numba takes a second
-_WORTH_A_THREAD = 300_000  # nanoseconds of work, a few times what starting a thread costs
+_WORTH_A_THREAD = 300_000  # nanoseconds of work, many times what waking a thread costs
+_PIECES = 4  # that a thread would do if all were equally fast
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,25 +225,40 @@ def _gram_work(
 
 
 def _share(work: Callable[[int, int], object], task: MarkovTask, size: int, threads: int | None) -> None:
-    """Do ``work(lo, hi)`` for all of ``0 .. size`` on as many threads as are worth starting.
+    """Do ``work(lo, hi)`` for all of ``0 .. size`` on as many threads as are worth waking.
 
-    Plain threads around kernels that release the GIL: numba's own threads do not survive a fork, and its default
-    layer must not be entered from two threads at once.
+    Plain threads around kernels that release the GIL: numba's own do not survive a fork, and its default layer must
+    not be entered from two threads at once. Whoever is free takes the next piece, so a busy core delays nobody.
     """
     import numba
 
     nanoseconds = size * (task.context + 1) * task.length * (1 if is_sliced(task) else 3 + task.states // 3)
     most = numba.get_num_threads() if threads is None else threads
     parts = max(1, min(most, size, nanoseconds // _WORTH_A_THREAD))
-    bounds = [size * k // parts for k in range(parts + 1)]
     if parts == 1:
         work(0, size)
         return
-    with ThreadPoolExecutor(parts - 1) as pool:
-        others = [pool.submit(work, lo, hi) for lo, hi in pairwise(bounds[1:])]
-        work(bounds[0], bounds[1])
-        for other in others:
+    step = -(-size // (_PIECES * parts))
+    pending = iter(range(0, size, step))
+
+    def drain() -> None:
+        for low in pending:
+            work(low, min(low + step, size))
+
+    others = [_pool().submit(drain) for _ in range(parts - 1)]
+    drain()
+    for other in others:
+        if not other.cancel():
             other.result()
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child has none of its parent's threads
 
 
 def _regression_columns(
