@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 import markov_icl as mi
+from markov_icl.environment import environment
+from markov_icl.experiments import benchmarks
 from markov_icl.features import phi, vech_indices
 from markov_icl.moments.assembly import start_laws
 from markov_icl.moments.conditional import chain_moments, tuple_places
@@ -29,18 +29,6 @@ from markov_icl.recovery.lift import lift
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, object]
-
-
-def environment() -> Row:
-    packages = ("numpy", "scipy", "python-flint", "torch")
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE"),
-    }
 
 
 def seconds(call: Callable[[], object], repeat: int) -> list[float]:
@@ -166,12 +154,18 @@ def bench_startup(repeat: int) -> list[Row]:
     ]
 
 
+def from_package(name: str) -> Callable[[int], list[Row]]:
+    """A benchmark that `markov-icl bench` runs too."""
+    return lambda repeat: [asdict(row) for row in benchmarks.BENCHMARKS[name](repeat=repeat)]
+
+
 BENCHMARKS = {
     "minimizer": bench_minimizer,
     "rational": bench_rational,
     "recovery": bench_recovery,
     "certify": bench_certify,
     "startup": bench_startup,
+    **{name: from_package(name) for name in benchmarks.BENCHMARKS},
 }
 
 

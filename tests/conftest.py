@@ -8,6 +8,8 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 CHECKED = [
+    "environment",
+    "files",
     "threads",
     "features",
     "moments",
@@ -16,6 +18,9 @@ CHECKED = [
     "models",
     "experiments",
     "tasks.sampling",
+    "tasks.laws",
+    "tasks.literal",
+    "tasks.device_sampling",
     "tasks.data",
 ]
 

@@ -6,11 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from markov_icl.experiments.evaluation import evaluate, standard_predictors
     from markov_icl.experiments.realizability import realizability_map
     from markov_icl.features import phi, predict
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.landscape.slices import coordinate_slices
+    from markov_icl.models.checkpoint import load_model
+    from markov_icl.models.lsa import LinearSelfAttention
+    from markov_icl.models.population import train_population
     from markov_icl.models.predictors import posterior_predictive
+    from markov_icl.models.training import train
     from markov_icl.moments.compute import compute_moments, rational_moments
     from markov_icl.moments.enumeration import enumerate_moments
     from markov_icl.recovery.certificate import Certificate
@@ -22,11 +27,12 @@ if TYPE_CHECKING:
     from markov_icl.recovery.verify import verify
     from markov_icl.tasks.data import from_sequences
     from markov_icl.tasks.prompts import MarkovTask, RegressionTask
-    from markov_icl.tasks.sampling import sample_prompts
+    from markov_icl.tasks.sampling import sample_grams, sample_prompts
     from markov_icl.tasks.spec import task_from_file
 
 _HOMES = {
     "Certificate": "recovery.certificate",
+    "LinearSelfAttention": "models.lsa",
     "MarkovTask": "tasks.prompts",
     "RegressionTask": "tasks.prompts",
     "best": "recovery.fit",
@@ -34,8 +40,10 @@ _HOMES = {
     "compute_moments": "moments.compute",
     "coordinate_slices": "landscape.slices",
     "enumerate_moments": "moments.enumeration",
+    "evaluate": "experiments.evaluation",
     "from_sequences": "tasks.data",
     "heads": "recovery.heads",
+    "load_model": "models.checkpoint",
     "minimizer": "landscape.minimizer",
     "nearest": "recovery.nearest",
     "phi": "features",
@@ -44,13 +52,18 @@ _HOMES = {
     "rational_moments": "moments.compute",
     "realizability_map": "experiments.realizability",
     "recover": "recovery.factor",
+    "sample_grams": "tasks.sampling",
     "sample_prompts": "tasks.sampling",
+    "standard_predictors": "experiments.evaluation",
     "task_from_file": "tasks.spec",
+    "train": "models.training",
+    "train_population": "models.population",
     "verify": "recovery.verify",
 }
 
 __all__ = [
     "Certificate",
+    "LinearSelfAttention",
     "MarkovTask",
     "RegressionTask",
     "best",
@@ -58,8 +71,10 @@ __all__ = [
     "compute_moments",
     "coordinate_slices",
     "enumerate_moments",
+    "evaluate",
     "from_sequences",
     "heads",
+    "load_model",
     "minimizer",
     "nearest",
     "phi",
@@ -68,8 +83,12 @@ __all__ = [
     "rational_moments",
     "realizability_map",
     "recover",
+    "sample_grams",
     "sample_prompts",
+    "standard_predictors",
     "task_from_file",
+    "train",
+    "train_population",
     "verify",
 ]
 

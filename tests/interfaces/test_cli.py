@@ -514,3 +514,123 @@ def test_samples_too_large_are_refused(capsys):
     code, _, err = run(capsys, "sample", "--states", 200, "--prompts", 10_000)
     assert code == 2
     assert "at most 200 million numbers" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--length", 3, "--context", 8],
+        ["--length", 3, "--context", 8, "--layers", 2, "--form", "restricted", "--optimizer", "adamw"],
+        ["--length", 3, "--context", 8, "--model", "softmax", "--precision", 64],
+        ["--length", 3, "--context", 8, "--model", "enlarged", "--prompts", 500],
+        ["--regression", 2, "--optimizer", "sgd"],
+        ["--length", 3, "--context", 8, "--curriculum", "2:3:5", "--evaluate-every", 10],
+    ],
+    ids=str,
+)
+def test_train(capsys, tmp_path, arguments):
+    options = [*arguments, "--steps", 20, "--batch", 100, "--held-out", 200]
+    result = answer(capsys, "train", *options, "--plot", tmp_path / "curve.png")
+    assert len(result["losses"]) == 20
+    assert result["loss"] > 0
+    assert result["loss_se"] > 0
+    assert result["floor"] is not None
+    assert result["bayes"]["loss"] < result["loss"] + 5 * result["loss_se"]
+    assert (tmp_path / "curve.png").stat().st_size > 5000
+    code, out, err = run(capsys, "train", *options)
+    assert (code, err) == (0, "")
+    assert "Bayes loss" in out
+
+
+def test_train_on_the_population_loss_names_the_minimum(capsys, tmp_path):
+    file = tmp_path / "best.safetensors"
+    result = answer(capsys, "train", "--length", 3, "--population", "--save", file, "--plot", tmp_path / "p.svg")
+    assert result["converged"]
+    assert result["nearest"] == 0
+    assert abs(result["excess"]) < 1e-10
+    assert result["loss"] > result["floor"]
+    scored = answer(capsys, "evaluate", "--length", 3, "--model", file, "--predictors", "bayes,best", "--prompts", 500)
+    rows = {row["predictor"]: row for row in scored["rows"]}
+    assert rows["best"]["loss"] == pytest.approx(rows["best (b, A)"]["loss"], rel=1e-6)
+    code, out, _ = run(capsys, "train", "--length", 3, "--population", "--optimizer", "gd", "--steps", 50)
+    assert code == 0
+    assert "allow more --steps" in out
+
+
+def test_train_resumes(capsys, tmp_path):
+    def options(steps, file):
+        return ["--length", 3, "--steps", steps, "--batch", 50, "--held-out", 50, "--save", tmp_path / file]
+
+    whole = answer(capsys, "train", *options(20, "whole.safetensors"))
+    answer(capsys, "train", *options(10, "parts.safetensors"))
+    parts = answer(capsys, "train", *options(20, "parts.safetensors"), "--resume")
+    assert parts["losses"] == whole["losses"]
+    assert parts["loss"] == whole["loss"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--optimizer", "newton"], "optimizer to be one of adam, adamw, sgd; got 'newton'"),
+        (["--optimizer", "lbfgs"], "optimizer to be one of adam, adamw, sgd"),
+        (["--model", "mamba"], "model of kind lsa, softmax, enlarged, gpt2; got 'mamba'"),
+        (["--form", "sparce"], "form to be one of dense, sparse, restricted"),
+        (["--model", "gpt2", "--size", "huge"], "size to be one of tiny, small, standard"),
+        (["--precision", 16], "precision 32 or 64"),
+        (["--device", "tpu"], "device auto, cpu or cuda"),
+        (["--rate", "nan"], "positive learning rate"),
+        (["--rate", "1e12", "--optimizer", "sgd", "--steps", 30], "finite loss"),
+        (["--curriculum", "5:1"], "START:BY:EVERY"),
+        (["--curriculum", "50:1:1"], "at or below the task's context 10"),
+        (["--prompts", 10], "at least one batch"),
+        (["--resume"], "--save FILE beside --resume"),
+        (["--save", "model.pt"], "ending in .safetensors"),
+        (["--save", "/nowhere/model.safetensors"], "writable folder"),
+        (["--population", "--layers", 2], "one layer of linear attention beside --population"),
+        (["--population", "--optimizer", "sgd"], "lbfgs or gd beside --population"),
+        (["--layers", 0], "Invalid value for '--layers'"),
+    ],
+    ids=str,
+)
+def test_train_refuses(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "train", "--held-out", 10, "--batch", 20, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif("torch" in sys.modules and sys.modules["torch"].cuda.is_available(), reason="a GPU is present")
+def test_train_says_that_there_is_no_gpu(capsys):
+    code, _, err = run(capsys, "train", "--device", "cuda", "--steps", 1)
+    assert code == 2
+    assert "expected a CUDA GPU for device cuda; found none" in err
+
+
+def test_files_of_models_are_checked(capsys, tmp_path):
+    file = tmp_path / "model.safetensors"
+    answer(capsys, "train", "--length", 3, "--steps", 2, "--batch", 5, "--held-out", 5, "--save", file)
+    before = file.read_bytes()
+    again = ["--save", file, "--resume"]
+    for arguments, message in (
+        (["train", "--length", 3, "--steps", 2, "--batch", 5, "--held-out", 5, "--save", file], "which exists"),
+        (
+            ["train", "--length", 4, "--steps", 4, "--batch", 5, "--held-out", 5, "--save", file, "--resume"],
+            "of the model",
+        ),
+        (["evaluate", "--length", 5, "--model", file, "--prompts", 20, "--predictors", "bayes"], "columns of"),
+        (["evaluate", "--model", tmp_path / "none.safetensors", "--prompts", 20], "no file"),
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert code == 2, arguments
+        assert message in err
+        assert len(err.splitlines()) == 1
+    assert file.read_bytes() == before
+
+
+def test_bench(capsys):
+    result = answer(capsys, "bench", "sampling", "--repeat", 1)
+    assert {"fast", "literal", "ratio", "unit", "environment"} <= set(result)
+    assert result["ratio"] > 1
+    assert run(capsys, "bench", "nonsense")[0] == 2

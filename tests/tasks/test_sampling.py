@@ -5,7 +5,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction as F
 
-import numba
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,6 +21,7 @@ from markov_icl.tasks.prompts import (
     independent_start,
 )
 from markov_icl.tasks.sampling import columns, sample_chains, sample_grams, sample_prompts
+from markov_icl.threads import worker_threads
 from tests.cases import NOT_POLYNOMIAL, POLYNOMIAL, REGRESSION, bernoulli
 from tests.tasks.chain_laws import (
     check_p_values,
@@ -139,16 +139,13 @@ def test_batches_do_not_show(name, monkeypatch):
 @pytest.mark.parametrize("task", [SLICED, PLAIN, CASES["correlated"], CASES["stationary-order-2"]])
 def test_threads_do_not_show(task, monkeypatch):
     monkeypatch.setattr(sampling, "_WORTH_A_THREAD", 1)
-    before = numba.get_num_threads()
     states, grams = sample_chains(task, 1001, 3, threads=1), sample_grams(task, 1001, 3, threads=1)
     for threads in (None, 2, 3, 16):
         np.testing.assert_array_equal(sample_chains(task, 1001, 3, threads=threads), states)
         np.testing.assert_array_equal(sample_grams(task, 1001, 3, threads=threads).gram, grams.gram)
-    numba.set_num_threads(1)
-    try:
-        np.testing.assert_array_equal(sample_chains(task, 1001, 3), states)
-    finally:
-        numba.set_num_threads(before)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert worker_threads() == 1
+    np.testing.assert_array_equal(sample_chains(task, 1001, 3), states)
     with ThreadPoolExecutor(3) as pool:  # several samplers at once, each with threads of its own
         for result in pool.map(lambda _: sample_chains(task, 1001, 3, threads=2), range(6)):
             np.testing.assert_array_equal(result, states)

@@ -1,4 +1,4 @@
-"""Commands that train models: train."""
+"""Commands that train models and time them: train, bench."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ Save = Annotated[Path | None, typer.Option("--save", help="Keep the model, and g
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
     app.command(name="train")(with_task(train))
+    app.command(name="bench")(bench)
 
 
 def train(
@@ -237,3 +238,36 @@ def _population(
     output.print_table("One layer trained on the population loss", ("", ""), rows)
     if not result.converged:
         sys.stdout.write("note: the steps ran out before the gradient was zero to rounding; allow more --steps\n")
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="sampling | train-step | population.")],
+    repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="Turns of each arm; medians are shown.")] = 5,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=1024, help="Most threads; the benchmark's own choice if none.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Time a fast path beside the plain way of doing the same, on this machine, in one run."""
+    from dataclasses import asdict
+
+    from markov_icl.environment import environment
+    from markov_icl.experiments.benchmarks import BENCHMARKS
+    from markov_icl.interfaces import output
+
+    if name not in BENCHMARKS:
+        raise ValueError(f"expected a benchmark of {', '.join(BENCHMARKS)}; got {name!r:.40}")
+    with output.status_line("bench") as show:
+        show(name)
+        chosen = {} if threads is None else {"threads": threads}
+        rows = BENCHMARKS[name](repeat=repeat, **chosen)
+    if json:
+        first = {k: getattr(rows[0], k) for k in ("case", "fast", "literal", "ratio", "unit")}
+        output.print_json({**first, "rows": [asdict(row) for row in rows], "environment": environment()})
+        return
+    table = [(r.case, _amount(r.fast, r.unit), _amount(r.literal, r.unit), f"{r.ratio:.3g}", r.note) for r in rows]
+    output.print_table(f"Benchmark {name}", ("case", "fast", "plain", "ratio", "note"), table)
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"

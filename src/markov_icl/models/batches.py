@@ -107,10 +107,10 @@ class Source:
             return self._sample_there(task, count, int(rng.integers(2**63)))
         dtype = np.float64 if self.dtype == torch.float64 else np.float32
         if self.as_gram:
-            drawn = sample_grams(task, count, rng, dtype=dtype)
+            drawn = sample_grams(task, count, rng, dtype=dtype, threads=torch.get_num_threads())
             query, target = (torch.from_numpy(a.astype(dtype, copy=False)) for a in (drawn.query, drawn.target))
             return Batch(query, target, gram=torch.from_numpy(drawn.gram))
-        prompts = sample_prompts(task, count, rng)
+        prompts = sample_prompts(task, count, rng, threads=torch.get_num_threads())
         matrix, query, target = (
             torch.from_numpy(a.astype(dtype, copy=False)) for a in (prompts.matrix, prompts.query, prompts.target)
         )

@@ -14,6 +14,8 @@ import numba
 import numpy as np
 from jaxtyping import Int64, Integer
 
+from markov_icl.threads import worker_threads
+
 __all__ = ["count_after", "count_all"]
 
 
@@ -72,7 +74,7 @@ def count_after(
 
 def _over_threads(work: Callable[[slice], None], prompts: int) -> None:
     """Run ``work`` on consecutive slices; plain threads, so a later fork meets no thread pool of Numba's."""
-    threads = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # cores this process may use
+    threads = worker_threads()
     step = -(-prompts // threads)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, (slice(start, start + step) for start in range(0, prompts, step))))

@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from markov_icl.tasks.laws import ChainLaws, draw_key, draw_laws, is_sliced, start_tree
 from markov_icl.tasks.literal import literal_batch
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, Task
+from markov_icl.threads import worker_threads
 
 __all__ = ["Grams", "Prompts", "columns", "sample_chains", "sample_grams", "sample_prompts"]
 
@@ -103,7 +104,7 @@ def sample_prompts(task: Task, count: int, seed: int | np.random.Generator = 0, 
         task: their law.
         count: how many.
         seed: a number, or a generator that is moved on.
-        threads: at most so many, with the same result; None leaves it to numba.
+        threads: at most so many, with the same result; None means the cores there are.
 
     Raises:
         ValueError: if ``count < 1`` or ``threads < 1``.
@@ -145,7 +146,7 @@ def sample_grams(
         count: how many.
         seed: a number, or a generator that is moved on.
         dtype: float32 or float64, of the result.
-        threads: at most so many, with the same result; None leaves it to numba.
+        threads: at most so many, with the same result; None means the cores there are.
 
     Raises:
         ValueError: if ``count < 1``, ``threads < 1`` or for another ``dtype``.
@@ -230,10 +231,8 @@ def _share(work: Callable[[int, int], object], task: MarkovTask, size: int, thre
     Plain threads around kernels that release the GIL: numba's own do not survive a fork, and its default layer must
     not be entered from two threads at once. Whoever is free takes the next piece, so a busy core delays nobody.
     """
-    import numba
-
     nanoseconds = size * (task.context + 1) * task.length * (1 if is_sliced(task) else 3 + task.states // 3)
-    most = numba.get_num_threads() if threads is None else threads
+    most = worker_threads() if threads is None else threads
     parts = max(1, min(most, size, nanoseconds // _WORTH_A_THREAD))
     if parts == 1:
         work(0, size)
