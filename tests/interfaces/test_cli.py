@@ -612,7 +612,6 @@ def test_files_of_models_are_checked(capsys, tmp_path):
     file = tmp_path / "model.safetensors"
     answer(capsys, "train", "--length", 3, "--steps", 2, "--batch", 5, "--held-out", 5, "--save", file)
     before = file.read_bytes()
-    again = ["--save", file, "--resume"]
     for arguments, message in (
         (["train", "--length", 3, "--steps", 2, "--batch", 5, "--held-out", 5, "--save", file], "which exists"),
         (
