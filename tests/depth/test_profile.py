@@ -20,7 +20,7 @@ def test_rows_are_means_over_fresh_prompts():
     drawn = sample_prompts(TASK, 300, np.random.default_rng([5, 2]))
     path = descend(model, drawn.gram)
     assert [row.layer for row in found.layers] == [0, 1, 2, 3]
-    assert found.equivalence_max_abs < 1e-12
+    assert found.equivalence.max_abs < 1e-12
     for row, w in zip(found.layers, path.w, strict=True):
         answer = np.einsum("pj,pj->p", w, drawn.query)
         np.testing.assert_allclose(row.loss, ((answer - drawn.target) ** 2).mean())
@@ -77,5 +77,7 @@ def test_bad_input_is_refused():
     for fronts in (0, 11):
         with pytest.raises(ValueError, match="expected 1 to 10"):
             profile(model, TASK, 10, fronts)
+    with pytest.raises(ValueError, match="iterates that stay finite"):
+        profile(LinearSelfAttention(4, 8, 1, "restricted", scale=30.0, dtype=torch.float64), TASK, 10, 2)
     with pytest.raises(ValueError, match="sampled or nsga2"):
         profile(model, TASK, 10, 2, method="exact")

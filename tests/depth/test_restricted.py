@@ -10,16 +10,16 @@ from markov_icl.recovery.fit import best
 from markov_icl.tasks.prompts import MarkovTask
 
 TASK = MarkovTask(length=3, context=10)
-SMALL = {"steps": 250, "batch": 256, "rate": 0.02, "judged": 4000}
+SMALL = {"steps": 200, "batch": 128, "rate": 0.02, "judged": 4000}
 
 
 def test_one_layer_reaches_the_best_one_layer_loss():
     """The best restricted layer is the best layer: between the enlarged optimum and what a global search finds."""
-    fit = best_restricted(TASK, 1, starts=3, **SMALL)
+    fit = best_restricted(TASK, 1, starts=2, **SMALL)
     assert fit.loss > minimizer(TASK).loss - 5 * fit.loss_se
     assert fit.loss < best(TASK).loss + 0.01 + 5 * fit.loss_se
-    assert len(fit.starts) == 3
-    assert len(fit.training) == 250
+    assert len(fit.starts) == 2
+    assert len(fit.training) == 200
 
 
 def test_the_best_start_is_kept_and_is_reproducible():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.depth.descent import Trajectory, descend, equivalence
+from markov_icl.depth.descent import Equivalence, Trajectory, descend, equivalence
 from markov_icl.depth.objectives import decompose, first_group, group_values, second_group
 from markov_icl.depth.pareto import distances, front_of, generational_distance, line_front
 from markov_icl.models.predictors import posterior_predictive
@@ -28,6 +28,7 @@ FRONTS = {
     "R2, w_J": "R2 over w_J alone, as Theorem 4.1 differentiates it",
 }
 _FRONT_PROMPTS = {"sampled": 24, "nsga2": 4}
+_EXPLODED = 1e8  # steps are quadratic in w: a few layers further there are no numbers left
 _CHUNK_NUMBERS = 4_000_000
 _EQUIVALENCE_PROMPTS = 64
 _FRESH = 2  # a stream of its own: models trained with the same seed have not seen these prompts
@@ -104,7 +105,7 @@ class Profile:
         front_method: ``sampled`` or ``nsga2``.
         box: of the fronts.
         unbounded: objectives that some prompt's box alone keeps from minus infinity.
-        equivalence_max_abs: largest difference between token space and the recursion, on the first prompts.
+        equivalence: token space against the recursion, on the first prompts.
     """
 
     layers: tuple[Layer, ...]
@@ -114,7 +115,7 @@ class Profile:
     front_method: str
     box: float
     unbounded: tuple[str, ...]
-    equivalence_max_abs: float
+    equivalence: Equivalence
 
 
 def profile(
@@ -140,7 +141,8 @@ def profile(
         progress: called with the finished share.
 
     Raises:
-        ValueError: for a model in another form or of another size, or numbers that are not positive.
+        ValueError: for a model in another form or of another size, one whose iterates explode, or numbers that are not
+            positive.
     """
     if model.dimension != task.dimension:
         raise ValueError(f"expected a model of dimension {task.dimension} for this task; got {model.dimension}")
@@ -149,7 +151,7 @@ def profile(
     if not 1 <= fronts <= prompts:
         raise ValueError(f"expected 1 to {prompts} prompts with fronts; got {fronts}")
     drawn = sample_prompts(task, prompts, np.random.default_rng([seed, _FRESH]))
-    path = descend(model, drawn.gram)
+    path = _bounded_descent(model, drawn)
     few = Prompts(*(v[:_EQUIVALENCE_PROMPTS] for v in (drawn.context, drawn.query, drawn.target)))
     far: dict[str, list[Float[np.ndarray, "L1"]]] = {name: [] for name in FRONTS}
     unbounded: set[str] = set()
@@ -170,8 +172,22 @@ def profile(
         method,
         box,
         tuple(sorted(unbounded)),
-        equivalence(model, few).max_abs,
+        equivalence(model, few),
     )
+
+
+def _bounded_descent(model: LinearSelfAttention, drawn: Prompts) -> Trajectory:
+    with np.errstate(over="ignore", invalid="ignore"):
+        path = descend(model, drawn.gram)
+        largest = np.abs(path.w).max((1, 2))
+    beyond = np.flatnonzero(np.logical_not(largest <= _EXPLODED))
+    if len(beyond):
+        layer = int(beyond[0])
+        raise ValueError(
+            f"expected iterates that stay finite on this task; got |w| = {largest[layer]:.1e} after layer {layer} "
+            "(a model trained at a lower rate, or on prompts like these, may do better)"
+        )
+    return path
 
 
 def _along_last(w: Float[np.ndarray, "L1 J"], context: Float[np.ndarray, "n D"], box: float) -> Float[np.ndarray, "L1"]:

@@ -108,7 +108,9 @@ def best_restricted(
         raise failure or ValueError(f"expected a start that converges; got {starts} that diverged (lower the rate)")
     _, best, training = min(found, key=lambda one: one[0])
     errors = _errors(best, *_statistics(task, judged, np.random.default_rng([seed, _JUDGEMENT])))
-    return RestrictedFit(best, float(errors.mean()), float(errors.std() / np.sqrt(judged)), tuple(scores), training)
+    with np.errstate(over="ignore"):
+        deviation = float(errors.std())
+    return RestrictedFit(best, float(errors.mean()), deviation / np.sqrt(judged), tuple(scores), training)
 
 
 def _statistics(

@@ -116,7 +116,8 @@ def _profile_json(source: Source, model: Any, result: Any, training: dict[str, A
         "model": {"kind": model.kind, **model.config},
         "training": training,
         "layers": rows,
-        "equivalence_max_abs": result.equivalence_max_abs,
+        "equivalence_max_abs": result.equivalence.max_abs,
+        "equivalence_largest": result.equivalence.largest,
         "bayes": None if result.bayes is None else result.bayes.__dict__,
         "prompts": result.prompts,
         "fronts": {
@@ -154,7 +155,8 @@ def _print_profile(result: Any) -> None:
         header = ("layer", *(f"{name}_{k + 1}" for k in range(size)))
         print_table(f"Objectives {name}, mean over {result.prompts:,} prompts", header, values)
     sys.stdout.write(
-        f"layers against recursion: largest difference {result.equivalence_max_abs:.1e}\n"
+        f"layers against recursion: largest difference {result.equivalence.max_abs:.1e}, "
+        f"labels up to {result.equivalence.largest:.2g}\n"
         f"GD: mean distance to the {result.front_method} front of {result.front_prompts} prompts, "
         f"|w_k| <= {result.box:g}, each objective divided by its range over the front and w = 0\n"
         f"unbounded below without that box: {', '.join(result.unbounded) or 'none'}\n"
@@ -189,7 +191,10 @@ def _show_remainder(source: Source, model: Any, prompts: int, seed: int, json: b
             }
         )
         return
-    header = ("layer", "restricted form", "label by label", "features", "share of remainder", "effect on prediction")
+    header = ("layer", "restricted", "label by label", "features", "remainder", "effect")
     shown = [(row[0], *(f"{v:.4g}" for v in row[1:])) for row in rows]
     output.print_table("Dense layers: update by part (mean squares)", header, shown)
-    sys.stdout.write(f"prediction changes by {result.effect_all:.3g} of its size with every remainder dropped\n")
+    sys.stdout.write(
+        "remainder: share of the update; effect: change of the prediction, over its size, without that remainder\n"
+        f"with every remainder dropped the prediction changes by {result.effect_all:.3g} of its size\n"
+    )

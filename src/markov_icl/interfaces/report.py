@@ -78,17 +78,7 @@ def write_report(folder: Path, progress: Callable[[float], None] | None = None) 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"expected a folder to write to; got {folder} ({error.strerror})") from None
-    sections = (
-        _claims,
-        _ladder,
-        _gap,
-        _minima,
-        _heads,
-        _slices,
-        _map,
-        _weather,
-        lambda: depth_section(_table, _picture),
-    )
+    sections = (_claims, _ladder, _gap, _minima, _heads, _slices, _map, _weather, _depth)
     parts = []
     for k, section in enumerate(sections):
         parts.append(section())
