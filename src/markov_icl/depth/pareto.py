@@ -144,7 +144,7 @@ def sampled_front(
 
 
 def line_front(
-    context: Float[np.ndarray, "n D"], w: Float[np.ndarray, "J"], box: float = 2.0, count: int = 1001
+    context: Float[np.ndarray, "n D"], w: Float[np.ndarray, "J"], box: float = 2.0, count: int = 401
 ) -> Front:
     """Return the front of ``R2`` over ``w_J`` alone, the other entries kept at ``w``'s.
 

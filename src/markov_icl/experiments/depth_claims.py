@@ -78,19 +78,21 @@ def read_figure_two(figure: FigureTwo) -> Finding:
     rise = "not seen" if not together else f"seen in {len(together)} of {seeds} seeds"
     first = figure.profiles[0]
     bayes = f" (Bayes {first.bayes.loss:.4f})" if first.bayes is not None else ""
+    corner = figure.distance("R2")
     return Finding(
         f"{approach} for the approach; joint rise {rise}",
         f"{depth} layers, {seeds} seeds, Adam on fresh prompts, loss {_listed(figure.losses[:, -1], '{:.4f}')}{bayes}. "
         f"Generational Distance, |w_k| <= {first.box:g}: {'; '.join(said)}. Seeds in which all "
-        f"{2 * figure.task.dimension} objectives rise up to the last layer: {len(together)}; late layers trade "
-        "R1_1..R1_4, which rise, for the squared loss R1_5, which falls. All but R1_5 are unbounded below, so a front "
-        "exists only in a box: R1's is every w at or above least squares, and w starts below it, at 0. R2's with all "
-        "of w free is a corner of the box that no layer approaches.",
+        f"{2 * figure.task.dimension} objectives rise up to the last layer: {len(together)}. Instead, in "
+        f"{sum(figure.trades)} of {seeds} the sum of R1's linear objectives rises late while its squared loss falls. "
+        "All but that loss are unbounded below, so a front exists only in a box: R1's is every w at or above least "
+        "squares, and w starts below it, at 0; R2's with all of w free is a corner of the box, to which the nearest "
+        f"layer is at {(corner.min(1) / corner[:, 0]).min():.0%} of the input's distance.",
         f"{first.front_prompts} prompts with fronts a seed",
     )
 
 
-def _listed(values: Iterable[float], form: str) -> str:
+def _listed(values: Iterable[float | int], form: str) -> str:
     return ", ".join(form.format(v) for v in values)
 
 

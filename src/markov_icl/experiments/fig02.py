@@ -38,7 +38,7 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale(steps=600, batch=256, rate=0.01, prompts=2000, fronts=12, seeds=3),
+    "quick": Scale(steps=300, batch=256, rate=0.01, prompts=2000, fronts=12, seeds=3),
     "paper": Scale(steps=10_000, batch=1000, rate=0.003, prompts=20_000, fronts=100, seeds=5),
 }
 """The paper gives the task (100 chains of length 5, Bernoulli(1/2) starts, 10 layers); the training is our choice."""
@@ -75,10 +75,20 @@ class FigureTwo:
         """Return the layer from which all objectives of ``R1``, ``R2`` or ``both`` rise to the end, for each seed."""
         return tuple(rises(_objectives(p, group)) for p in self.profiles)
 
+    @property
+    def trades(self) -> tuple[bool, ...]:
+        """Return, for each seed, whether after the least sum of R1's linear objectives they rise and the loss falls."""
+        found = []
+        for one in self.profiles:
+            values = _objectives(one, "R1")
+            lowest = int(values[:, :-1].sum(1).argmin())
+            found.append(bool(lowest < len(values) - 1 and values[-1, -1] < values[lowest, -1]))
+        return tuple(found)
 
-def _objectives(profile: Profile, group: str) -> Float[np.ndarray, "L1 K"]:
+
+def _objectives(one: Profile, group: str) -> Float[np.ndarray, "L1 K"]:
     parts = {"R1": ("first",), "R2": ("second",), "both": ("first", "second")}[group]
-    return np.array([np.concatenate([getattr(row, part) for part in parts]) for row in profile.layers])
+    return np.array([np.concatenate([getattr(row, part) for part in parts]) for row in one.layers])
 
 
 def rises(values: Float[np.ndarray, "L1 K"]) -> int | None:

@@ -120,7 +120,7 @@ def plot_figure_two(result: FigureTwo) -> Figure:
             axes[1, 1].semilogy(
                 layers, np.maximum(values, _FLOOR), "o-", ms=2, lw=1, color=colour, label=_once(k, FRONTS[name])
             )
-    axes[1, 1].set_title("Generational Distance, every seed (1e-4: on the front)", fontsize=10)
+    axes[1, 1].set_title("Generational Distance, every seed", fontsize=10)
     axes[1, 1].legend(fontsize=7, frameon=False)
     _finish(axes, layers)
     return figure
