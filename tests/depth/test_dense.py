@@ -79,7 +79,7 @@ def test_still_layers_have_no_share():
 
 
 def test_sizes_are_checked():
-    with pytest.raises(ValueError, match="expected grams"):
+    with pytest.raises(ValueError, match="expected Gram matrices"):
         remainder(LinearSelfAttention(5, 2), PROMPTS.gram, PROMPTS.query)
     with pytest.raises(ValueError, match="expected linear self-attention"):
         remainder(torch.nn.Linear(2, 2), PROMPTS.gram, PROMPTS.query)

@@ -88,15 +88,16 @@ def test_a_point_is_on_the_front_exactly_if_nothing_sampled_dominates_it():
 
 
 def test_sampled_and_reference_front_agree():
-    """Distances to both fronts differ by less than the fronts are fine: 5 objectives, 2,000 points."""
+    """The reference front, 200 points in four dimensions, is the coarser one: it may only be a little farther."""
     rng = np.random.default_rng(1)
     points = rng.uniform(-0.5, 1.0, (40, 4))
     for group in ("R1", "R2"):
         values = group_values(group, points, CONTEXT)
         ours = distances(values, sampled_front(group, CONTEXT, near=points))
         reference = distances(values, nsga2_front(group, CONTEXT, generations=60))
-        assert np.abs(ours - reference).max() < 0.1
-        assert np.corrcoef(ours, reference)[0, 1] > 0.95
+        assert (ours - reference).max() < 0.04
+        assert (reference - ours).max() < 0.1
+        assert np.corrcoef(ours, reference)[0, 1] > 0.97
 
 
 @pytest.mark.parametrize("count", [1, 7])

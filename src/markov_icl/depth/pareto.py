@@ -109,9 +109,10 @@ def sampled_front(
 ) -> Front:
     """Return the points that no sampled point dominates.
 
-    Half of the samples are Sobol points of the box; the rest stand in clouds around the least-squares solution and the
-    points of ``near``, whose distances to the front are wanted: there the front is finest, and a point of ``near``
-    inside the box has distance 0 exactly if no sample dominates it.
+    A quarter of the samples are Sobol points of the box, another stands in clouds around the least-squares solution
+    and the points of ``near``, whose distances to the front are wanted; the rest are drawn in two rounds around the
+    front so far and cut off at the box, which finds fronts on its faces and in its corners. A point of ``near`` inside
+    the box has distance 0 exactly if no sample dominates it.
 
     Args:
         group: ``R1``, ``R2`` or ``both``.
@@ -129,18 +130,34 @@ def sampled_front(
     _check(group, box, count)
     J = context.shape[1] - 1
     rng = np.random.default_rng(seed)
-    power = max(1, int(np.log2(count)) - 1)
-    spread = (2 * qmc.Sobol(J, rng=rng).random_base2(power) - 1) * box
+    quarter = 2 ** max(0, int(np.log2(count)) - 2)
+    spread = (2 * qmc.Sobol(J, rng=rng).random(quarter) - 1) * box
     fit = np.linalg.lstsq(context[:, :J], context[:, J], rcond=None)[0]
     centres = np.concatenate([fit[None], np.empty((0, J)) if near is None else near])
     inside = centres[np.abs(centres).max(1) <= box]
-    cloud = np.clip(centres[rng.integers(len(centres), size=count // 2)], -box, box)
-    width = box * rng.choice(_CLOUD, size=(len(cloud), 1))
-    cloud = np.clip(cloud + width * rng.standard_normal(cloud.shape), -box, box)
-    candidates = np.concatenate([inside, spread, cloud])
-    values = group_values(group, candidates, context)
+    w = np.concatenate([inside, spread, _cloud(centres, quarter, box, rng)])
+    values = group_values(group, w, context)
+    looked_at = len(w)
+    for _ in range(2):
+        keep = nondominated(values)
+        around = _cloud(w[keep], quarter, box, rng)
+        w = np.concatenate([w[keep], around])
+        values = np.concatenate([values[keep], group_values(group, around, context)])
+        looked_at += quarter
     keep = nondominated(values)
-    return _front(candidates[keep], values[keep], group, "sampled", box, len(candidates), context)
+    return _front(w[keep], values[keep], group, "sampled", box, looked_at, context)
+
+
+def _cloud(
+    centres: Float[np.ndarray, "M J"], count: int, box: float, rng: np.random.Generator
+) -> Float[np.ndarray, "N J"]:
+    """Return normal points around random centres, cut off at the box."""
+    width = box * rng.choice(_CLOUD, size=(count, 1))
+    chosen = centres[rng.integers(len(centres), size=count)]
+    cloud: Float[np.ndarray, "N J"] = np.clip(
+        np.clip(chosen, -box, box) + width * rng.standard_normal(chosen.shape), -box, box
+    )
+    return cloud
 
 
 def line_front(
