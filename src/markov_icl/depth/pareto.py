@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ CONVENTIONS = {
     "veldhuizen": "square root of the sum of squared distances, divided by their number (Van Veldhuizen 1999, p = 2)",
 }
 _BLOCK = 256
+_CORNERS = 8  # coordinates whose signs vary over the corners that are looked at
 _CLOUD = (0.02, 0.1, 0.4)
 
 
@@ -109,10 +111,10 @@ def sampled_front(
 ) -> Front:
     """Return the points that no sampled point dominates.
 
-    A quarter of the samples are Sobol points of the box, another stands in clouds around the least-squares solution
-    and the points of ``near``, whose distances to the front are wanted; the rest are drawn in two rounds around the
-    front so far and cut off at the box, which finds fronts on its faces and in its corners. A point of ``near`` inside
-    the box has distance 0 exactly if no sample dominates it.
+    Beside the box's corners, a quarter of the samples are Sobol points of the box, another stands in clouds around the
+    least-squares solution and the points of ``near``, whose distances to the front are wanted; the rest are drawn in
+    two rounds around the front so far and cut off at the box, which finds fronts on its faces. A point of ``near``
+    inside the box has distance 0 exactly if no sample dominates it.
 
     Args:
         group: ``R1``, ``R2`` or ``both``.
@@ -135,7 +137,9 @@ def sampled_front(
     fit = np.linalg.lstsq(context[:, :J], context[:, J], rcond=None)[0]
     centres = np.concatenate([fit[None], np.empty((0, J)) if near is None else near])
     inside = centres[np.abs(centres).max(1) <= box]
-    w = np.concatenate([inside, spread, _cloud(centres, quarter, box, rng)])
+    corners = box * np.array(list(product((-1.0, 1.0), repeat=min(J, _CORNERS))))
+    corners = np.pad(corners, ((0, 0), (0, J - corners.shape[1])), constant_values=box)
+    w = np.concatenate([inside, corners, spread, _cloud(centres, quarter, box, rng)])
     values = group_values(group, w, context)
     looked_at = len(w)
     for _ in range(2):
