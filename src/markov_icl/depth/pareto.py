@@ -111,17 +111,17 @@ def sampled_front(
 ) -> Front:
     """Return the points that no sampled point dominates.
 
-    Beside the box's corners, a quarter of the samples are Sobol points of the box, another stands in clouds around the
-    least-squares solution and the points of ``near``, whose distances to the front are wanted; the rest are drawn in
-    two rounds around the front so far and cut off at the box, which finds fronts on its faces. A point of ``near``
-    inside the box has distance 0 exactly if no sample dominates it.
+    Samples are the box's corners, Sobol points inside and, half of their coordinates pushed there, on its faces, and
+    a cloud around the least-squares solution and the points of ``near``, whose distances to the front are wanted; then
+    two rounds of clouds around the front so far. A point of ``near`` inside the box has distance 0 exactly if no sample
+    dominates it.
 
     Args:
         group: ``R1``, ``R2`` or ``both``.
         context: of one prompt.
         near: points that are sampled around; those outside the box do not become candidates themselves.
         box: half-width of the cube.
-        count: of samples, a power of two.
+        count: a quarter of it, down to a power of two, is drawn inside, on faces, in the first and in each later cloud.
         seed: of the samples.
 
     Raises:
@@ -137,9 +137,10 @@ def sampled_front(
     fit = np.linalg.lstsq(context[:, :J], context[:, J], rcond=None)[0]
     centres = np.concatenate([fit[None], np.empty((0, J)) if near is None else near])
     inside = centres[np.abs(centres).max(1) <= box]
+    faces = np.where(rng.random(spread.shape) < 0.5, np.copysign(box, spread), spread)
     corners = box * np.array(list(product((-1.0, 1.0), repeat=min(J, _CORNERS))))
     corners = np.pad(corners, ((0, 0), (0, J - corners.shape[1])), constant_values=box)
-    w = np.concatenate([inside, corners, spread, _cloud(centres, quarter, box, rng)])
+    w = np.concatenate([inside, corners, faces, spread, _cloud(centres, quarter, box, rng)])
     values = group_values(group, w, context)
     looked_at = len(w)
     for _ in range(2):
