@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from markov_icl.experiments import fig02
 from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.report import write_report
 
@@ -346,15 +347,24 @@ def test_as_a_process():
     assert F(json.loads(done.stdout)["loss_exact"]) > 0
 
 
+@pytest.fixture
+def little_training(monkeypatch):
+    monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2, 2))
+    fig02.figure_two.cache_clear()
+    yield
+    fig02.figure_two.cache_clear()
+
+
+@pytest.mark.usefixtures("little_training")
 def test_report_is_one_complete_file(tmp_path):
     shares = []
     path = write_report(tmp_path / "deep" / "report", shares.append)
     page = path.read_text(encoding="utf-8")
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
     assert shares[-1] == 1.0
-    for text in ("Lemma 3.1", "Theorem 3.5", "Lemma C.8", "Seattle", "Fig. 10", "prefers-color-scheme", "viewport"):
+    for text in ("Lemma 3.1", "Theorem 3.5", "Lemma C.8", "Seattle", "Fig. 10", "Theorem 4.1", "prefers-color-scheme", "viewport"):
         assert text in page
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")
