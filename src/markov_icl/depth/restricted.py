@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,8 @@ def best_restricted(
     depth: int,
     heads: int = 1,
     starts: int = 1,
-    steps: int = 1000,
-    batch: int = 500,
+    steps: int = 600,
+    batch: int = 256,
     rate: float = 0.01,
     seed: int = 0,
     judged: int = 10_000,
@@ -92,9 +93,18 @@ def best_restricted(
             task.dimension, depth, heads, "restricted", scale=scale, seed=own, dtype=torch.float64
         )
         try:
-            result = train(
-                model, task, optimizer="adam", steps=steps, batch=batch, seed=own, rate=rate, device="cpu", held_out=2
-            )
+            with _one_thread():
+                result = train(
+                    model,
+                    task,
+                    optimizer="adam",
+                    steps=steps,
+                    batch=batch,
+                    seed=own,
+                    rate=rate,
+                    device="cpu",
+                    held_out=2,
+                )
         except ValueError as error:  # a loss that is no longer finite
             failure = error
             scores.append(np.inf)
@@ -111,6 +121,19 @@ def best_restricted(
     with np.errstate(over="ignore"):
         deviation = float(errors.std())
     return RestrictedFit(best, float(errors.mean()), deviation / np.sqrt(judged), tuple(scores), training)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch on one thread: handing out products of tiny matrices costs more than they do."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _statistics(

@@ -24,8 +24,8 @@ def layers(
     depth: Annotated[int, typer.Option("--depth", min=1, max=100, help="Layers to train.")] = 10,
     heads: Annotated[int, typer.Option("--heads", min=1, max=100, help="Heads a layer to train.")] = 1,
     starts: Annotated[int, typer.Option("--starts", min=1, max=1000, help="Trainings; the best is kept.")] = 1,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps of a training.")] = 1000,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Fresh prompts a step.")] = 500,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps of a training.")] = 600,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Fresh prompts a step.")] = 256,
     rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 0.01,
     prompts: Annotated[int, typer.Option("--prompts", min=2, max=1_000_000, help="Fresh prompts to score on.")] = 2000,
     fronts: Annotated[
