@@ -38,7 +38,7 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale(steps=300, batch=256, rate=0.01, prompts=2000, fronts=12, seeds=3),
+    "quick": Scale(steps=500, batch=256, rate=0.01, prompts=2000, fronts=12, seeds=3),
     "paper": Scale(steps=10_000, batch=1000, rate=0.003, prompts=20_000, fronts=100, seeds=5),
 }
 """The paper gives the task (100 chains of length 5, Bernoulli(1/2) starts, 10 layers); the training is our choice."""
