@@ -93,7 +93,7 @@ def best_restricted(
             task.dimension, depth, heads, "restricted", scale=scale, seed=own, dtype=torch.float64
         )
         try:
-            with _one_thread():
+            with _one_thread(), np.errstate(over="ignore", invalid="ignore"):
                 result = train(
                     model,
                     task,
