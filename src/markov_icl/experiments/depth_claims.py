@@ -78,10 +78,11 @@ def read_figure_two(figure: FigureTwo) -> Finding:
     rise = "not seen" if not together else f"seen in {len(together)} of {seeds} seeds"
     first = figure.profiles[0]
     bayes = f" (Bayes {first.bayes.loss:.4f})" if first.bayes is not None else ""
+    losses = _listed((fit.loss for fit in figure.fits), "{:.4f}")
     corner = figure.distance("R2")
     return Finding(
         f"{approach} for the approach; joint rise {rise}",
-        f"{depth} layers, {seeds} seeds, Adam on fresh prompts, loss {_listed((fit.loss for fit in figure.fits), '{:.4f}')}{bayes}. "
+        f"{depth} layers, {seeds} seeds, Adam on fresh prompts, loss {losses}{bayes}. "
         f"Generational Distance, |w_k| <= {first.box:g}: {'; '.join(said)}. Seeds in which all "
         f"{2 * figure.task.dimension} objectives rise up to the last layer: {len(together)}. Instead, in "
         f"{sum(figure.trades)} of {seeds} the sum of R1's linear objectives rises late while its squared loss falls. "
