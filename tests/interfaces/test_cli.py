@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from markov_icl.experiments import fig02
 from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.report import write_report
 from markov_icl.tasks.sampling import sample_prompts
@@ -419,6 +420,15 @@ def test_as_a_process():
     assert F(json.loads(done.stdout)["loss_exact"]) > 0
 
 
+@pytest.fixture
+def little_training(monkeypatch):
+    monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2, 2))
+    fig02.figure_two.cache_clear()
+    yield
+    fig02.figure_two.cache_clear()
+
+
+@pytest.mark.usefixtures("little_training")
 def test_report_is_one_complete_file(tmp_path):
     shares = []
     path = write_report(tmp_path / "deep" / "report", shares.append)
@@ -437,7 +447,8 @@ def test_report_is_one_complete_file(tmp_path):
         "viewport",
     ):
         assert text in page
-    assert page.count("data:image/png;base64,") == 6
+    assert "Theorem 4.1" in page
+    assert page.count("data:image/png;base64,") == 7
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")
