@@ -7,9 +7,11 @@ that the caller proves large enough, and what comes back is the best value insid
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +24,11 @@ from markov_icl.hardness.program import BilinearProgram, Entry, Expansion
 __all__ = ["GlobalNearest", "GlobalSolution", "Stop", "nearest_globally", "require_scip", "solve"]
 
 DEFAULT_MEMORY_GB = 4.0
-_NAMES: dict[str, Literal["optimal", "infeasible", "unbounded", "enough"]] = {
+Status = Literal["optimal", "infeasible", "unbounded", "enough", "limit", "failed"]
+
+_ATTEMPTS = 3
+"""Random seeds tried where SCIP's linear programs break down."""
+_NAMES: dict[str, Status] = {
     "optimal": "optimal",
     "gaplimit": "optimal",
     "infeasible": "infeasible",
@@ -51,8 +57,9 @@ class GlobalSolution:
     """What SCIP found inside the box; floating point, so never a proof by itself.
 
     Attributes:
-        status: ``optimal``, ``infeasible``, ``unbounded``, ``enough`` (a :class:`Stop` was met) or ``limit``
-            (time, memory or an interrupt).
+        status: ``optimal``, ``infeasible``, ``unbounded``, ``enough`` (a :class:`Stop` was met), ``limit``
+            (time, memory or an interrupt), or ``failed`` (its linear programs broke down; ``dual`` is then
+            minus infinity).
         primal: objective at ``(b, A)``, evaluated from the program's data; infinite without a point.
         dual: SCIP's lower bound on the objective in the box; infinite if infeasible.
         b: ``[D]``; None without a point.
@@ -62,7 +69,7 @@ class GlobalSolution:
         seconds: building the model included.
     """
 
-    status: Literal["optimal", "infeasible", "unbounded", "enough", "limit"]
+    status: Status
     primal: float
     dual: float
     b: Float[np.ndarray, "D"] | None
@@ -112,34 +119,51 @@ def solve(
     bounds = {entry: float(box if isinstance(box, int | float) else box[entry]) for entry in program.free}
     if not all(0 < bound < 1e15 for bound in bounds.values()):
         raise ValueError("expected a positive box for every free entry, below 1e15; got another")
-    model = _model(scip, time_limit, memory, stop)
+    for attempt in range(_ATTEMPTS):
+        left = None if time_limit is None else max(time_limit - (time.monotonic() - began), 0.0)
+        model = _model(scip, left, memory, stop, attempt)
+        variables = _build(scip, model, program, bounds)
+        if variables is None:
+            seconds = time.monotonic() - began
+            return GlobalSolution("infeasible", math.inf, math.inf, None, None, math.nan, 0, seconds)
+        status = _optimize(model)
+        if status != "failed":
+            break
+    return _solution(model, status, program, variables, began)
+
+
+def _build(scip: Any, model: Any, program: BilinearProgram, bounds: Mapping[Entry, float]) -> dict[Entry, Any] | None:
+    """Add the program to the model and return its variables; None if a constraint without unknowns is violated."""
     variables = {
         entry: model.addVar(lb=0.0 if entry in program.nonnegative else -bound, ub=bound)
         for entry, bound in bounds.items()
     }
     for one in program.constraints:
         left, right = _expression(scip, program.expand(one.form), variables), float(one.right)
-        if isinstance(left, int | float):
+        if isinstance(left, float):
             if (left != right) if one.sense == "=" else left > right:
-                return GlobalSolution("infeasible", math.inf, math.inf, None, None, math.nan, 0, _since(began))
+                return None
         else:
             model.addCons(left == right if one.sense == "=" else left <= right)
     if program.objective is not None:
         value = model.addVar(lb=None)
         model.addCons(_expression(scip, program.expand(program.objective), variables) <= value)
         model.setObjective(value, "minimize")
-    _optimize(model, time_limit, began)
-    return _solution(model, program, variables, began)
+    return variables
 
 
-def _model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None) -> Any:
+def _model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None, seed: int = 0) -> Any:
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"expected a time limit >= 0; got {time_limit}")
     if not memory > 0:
         raise ValueError(f"expected a positive memory limit; got {memory}")
     model = scip.Model()
+    model.redirectOutput()  # errors too; what reaches Python is dropped in _optimize
     model.hideOutput()
     model.setParam("limits/memory", min(memory * 1000.0, 1e9))
+    model.setParam("randomization/randomseedshift", seed)
+    if time_limit is not None:
+        model.setParam("limits/time", min(time_limit, 1e15))
     if stop is not None:
         model.setParam("limits/dual", stop.above)
         model.setParam("limits/primal", stop.below)
@@ -153,30 +177,36 @@ def _expression(scip: Any, form: Expansion, variables: Mapping[Entry, Any]) -> A
     return scip.quicksum(terms) + float(form.constant) if terms else float(form.constant)
 
 
-def _optimize(model: Any, time_limit: float | None, began: float) -> None:
-    if time_limit is not None:
-        model.setParam("limits/time", max(time_limit - _since(began), 0.0))
-    model.optimize()
-
-
-def _since(began: float) -> float:
-    return time.monotonic() - began
+def _optimize(model: Any) -> Status:
+    """Run SCIP without a word on any stream and return how it ended."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        try:
+            model.optimize()
+        except Exception as error:  # pyscipopt raises nothing more specific
+            if not str(error).startswith("SCIP:"):
+                raise
+            return "failed"
+    return _NAMES.get(model.getStatus(), "limit")
 
 
 def _bound(model: Any, value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) >= model.infinity() else float(value)
 
 
-def _solution(model: Any, program: BilinearProgram, variables: Mapping[Entry, Any], began: float) -> GlobalSolution:
-    status = _NAMES.get(model.getStatus(), "limit")
-    dual = math.inf if status == "infeasible" else _bound(model, model.getDualbound())
+def _solution(
+    model: Any, status: Status, program: BilinearProgram, variables: Mapping[Entry, Any], began: float
+) -> GlobalSolution:
+    dual = {"infeasible": math.inf, "failed": -math.inf}.get(status, math.nan)
+    if math.isnan(dual):
+        dual = _bound(model, model.getDualbound())
     b = A = None
     primal, violation = math.inf, math.nan
     if model.getNSols() > 0:
         best = model.getBestSol()
         b, A = program.assemble({entry: best[variable] for entry, variable in variables.items()})
         primal, violation = float(program.value(b, A)), float(program.violation(b, A))
-    return GlobalSolution(status, primal, dual, b, A, violation, int(model.getNTotalNodes()), _since(began))
+    nodes = int(model.getNTotalNodes())
+    return GlobalSolution(status, primal, dual, b, A, violation, nodes, time.monotonic() - began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,17 +265,17 @@ def nearest_globally(
     value = model.addVar(lb=0.0, ub=size)
     model.addCons(size - 2 * _quadratic(scip, square, b) + scip.quicksum(q * q for q in forms) <= value)
     model.setObjective(value, "minimize")
-    _optimize(model, time_limit, began)
-    status: Literal["optimal", "limit"] = "optimal" if _NAMES.get(model.getStatus()) == "optimal" else "limit"
-    dual = max(_bound(model, model.getDualbound()), 0.0)
+    ended = _optimize(model)
+    status: Literal["optimal", "limit"] = "optimal" if ended == "optimal" else "limit"
+    dual = 0.0 if ended == "failed" else max(_bound(model, model.getDualbound()), 0.0)
     nodes = int(model.getNTotalNodes())
     if model.getNSols() == 0:
-        return GlobalNearest("limit", math.inf, dual, None, nodes, _since(began))
+        return GlobalNearest("limit", math.inf, dual, None, nodes, time.monotonic() - began)
     best = model.getBestSol()
     u = np.array([best[v] for v in b])
     u /= np.linalg.norm(u)
     P = np.eye(len(u)) - np.outer(u, u)
-    return GlobalNearest(status, float(((P @ M @ P) ** 2).sum()), dual, u, nodes, _since(began))
+    return GlobalNearest(status, float(((P @ M @ P) ** 2).sum()), dual, u, nodes, time.monotonic() - began)
 
 
 def _quadratic(scip: Any, matrix: Float[np.ndarray, "D D"], b: list[Any]) -> Any:
