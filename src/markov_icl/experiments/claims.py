@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
+from markov_icl.experiments.claim import Claim, Finding
+from markov_icl.experiments.hardness_claims import HARDNESS_CLAIMS
 from markov_icl.experiments.realizability import realizability_map, theorem_parameters
 from markov_icl.features import Array, phi, position, vech_indices
 from markov_icl.landscape.convexity import convexity
@@ -22,38 +23,6 @@ from markov_icl.recovery.nearest import nearest
 from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, independent_start
 
 __all__ = ["CLAIMS", "Claim", "Finding"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What we computed about one claim.
-
-    Attributes:
-        verdict: ``holds``, ``holds where ...`` or ``differs``, in words.
-        computed: the numbers behind it.
-        tolerance: ``exact``, or the largest error.
-    """
-
-    verdict: str
-    computed: str
-    tolerance: str
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim of the paper.
-
-    Attributes:
-        name: where the paper states it.
-        says: what it says.
-        check: computes the finding, in seconds.
-        command: reproduces its main number.
-    """
-
-    name: str
-    says: str
-    check: Callable[[], Finding]
-    command: str
 
 
 def _start(p: Fraction) -> object:
@@ -320,4 +289,5 @@ CLAIMS = (
         length_three,
         "markov-icl certify --length 3 --context 100",
     ),
+    *HARDNESS_CLAIMS,
 )

@@ -91,7 +91,9 @@ def _series(name: str, sizes: object, tell: Callable[[str, Timing], None]) -> tu
     found: list[Timing] = []
     for d, runs in sizes:  # type: ignore[attr-defined]
         seconds, solved, nodes = (np.array(column) for column in zip(*runs, strict=True))
-        found.append(Timing(d, float(np.median(seconds)), bool(2 * solved.sum() >= len(solved)), float(np.median(nodes))))
+        found.append(
+            Timing(d, float(np.median(seconds)), bool(2 * solved.sum() >= len(solved)), float(np.median(nodes)))
+        )
         tell(name, found[-1])
         if not found[-1].solved:
             break

@@ -117,7 +117,9 @@ class _Polyhedron:
         bounds = [(fixed[i], fixed[i]) if i in fixed else bound for i, bound in enumerate(self.bounds)]
         A_ub, b_ub = self.upper or (None, None)
         A_eq, b_eq = self.equal or (None, None)
-        found = linprog(cost, A_ub=A_ub, b_ub=b_ub, A_eq=A_eq, b_eq=b_eq, bounds=bounds, method="highs")
+        found = linprog(  # type: ignore[call-overload]
+            cost, A_ub=A_ub, b_ub=b_ub, A_eq=A_eq, b_eq=b_eq, bounds=bounds, method="highs"
+        )
         self.solved += 1
         return np.asarray(found.x) if found.status == 0 and found.x is not None else None
 
@@ -131,10 +133,11 @@ class _Polyhedron:
         value, idle = self.value(x), 0
         for step in range(_MOST_ROUNDS):
             side = step % 2
-            fixed = {pair[side]: float(x[pair[side]]) for pair in self.products}
-            cost = self.linear.copy()
-            for *pair, c in self.products:
-                cost[pair[1 - side]] += c * x[pair[side]]
+            fixed, cost = {}, self.linear.copy()
+            for i, k, c in self.products:
+                held, moved = (k, i) if side else (i, k)
+                fixed[held] = float(x[held])
+                cost[moved] += c * x[held]
             y = self.minimize(cost, fixed)
             if y is None or self.value(y) > value - 1e-9 * max(1.0, abs(value)):
                 idle += 1

@@ -160,9 +160,7 @@ def independence_bound(instance: GraphInstance) -> int:
     return min(instance.vertices // 2, hoffman)
 
 
-def independence_number(
-    graph: Any, at_most: int | None = None, time_limit: float | None = None
-) -> tuple[int, bool]:
+def independence_number(graph: Any, at_most: int | None = None, time_limit: float | None = None) -> tuple[int, bool]:
     """Return the size of the largest clique of the complement that networkx lists, and whether it is ``alpha``.
 
     Knows nothing of nearest recovery.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def generate(kind: str, inner: int = 6, outer: int = 6, dimension: int = 2, spre
             f"got {inner}, {outer}, {dimension}, {spread}"
         )
     points = KINDS[kind](np.random.default_rng(seed), inner, outer, dimension, spread)
-    near, far = ([tuple(int(v) for v in row) for row in rows] for rows in points)
-    return Instance(tuple(near), tuple(far))
+    near, far = (tuple(tuple(Fraction(v) for v in row) for row in rows.tolist()) for rows in points)
+    return Instance(near, far)
 
 
 def _grid(rng: np.random.Generator, count: int, dimension: int, spread: int) -> Points:

@@ -51,8 +51,8 @@ def random_formula(variables: int, clauses: int, seed: int = 0) -> Formula:
     every = list(combinations(range(variables), 3))
     if not 0 <= clauses <= len(every):
         raise ValueError(f"expected at most {len(every)} clauses over {variables} variables; got {clauses}")
-    chosen = np.random.default_rng(seed).choice(len(every), clauses, replace=False) if clauses else []
-    return Formula(variables, tuple(every[i] for i in chosen))
+    order = np.random.default_rng(seed).permutation(len(every))
+    return Formula(variables, tuple(every[i] for i in order[:clauses]))
 
 
 def encode(formula: Formula) -> BilinearProgram:
@@ -121,9 +121,7 @@ class Satisfaction:
     solution: GlobalSolution
 
 
-def satisfy(
-    formula: Formula, time_limit: float | None = None, memory: float = DEFAULT_MEMORY_GB
-) -> Satisfaction:
+def satisfy(formula: Formula, time_limit: float | None = None, memory: float = DEFAULT_MEMORY_GB) -> Satisfaction:
     """Decide a formula by Problem C.10, solved by SCIP.
 
     ``(c b, A / c)`` is feasible with ``(b, A)``, so ``b_0 = a_0 = 1`` may be assumed and a box of 1 suffices.

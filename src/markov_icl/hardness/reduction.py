@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -19,9 +19,20 @@ from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, Stop, solve
 from markov_icl.hardness.separability import Instance, Planes, Status, planes_along
 
-__all__ = ["GAP", "Decision", "Reduction", "decide", "example", "plane_box", "reduce", "required_dimension"]
+__all__ = [
+    "GAP",
+    "PLACEMENTS",
+    "Decision",
+    "Reduction",
+    "decide",
+    "example",
+    "plane_box",
+    "reduce",
+    "required_dimension",
+]
 
 Placement = Literal["working", "printed"]
+PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
 GAP = 4
 """The program's minimum is 0 or at least this."""
@@ -61,14 +72,20 @@ class Reduction:
         return None
 
     def push_forward(self, planes: Planes) -> tuple[Array, Array]:
-        """Return the feasible point, in fractions, that two planes give: its objective is 0 if they separate."""
+        """Return a feasible point, in fractions, for two planes with the inner points on their near sides.
+
+        ``z = max(B w - g + 1, 0)``: the objective is 0 if the planes separate. In the printed placement what
+        must be ``z2`` goes to the unknowns that stand in its row, and ``z2 = 0``: the objective is 0 anyway.
+        """
         rows, values = _Rows.of(self.instance), dict[Entry, Fraction]()
+        shift = 0 if self.placement == "working" else 1 + len(self.instance.inner)
         for plane, (w, g) in enumerate(zip(planes.w, planes.g, strict=True)):
             values[Entry(rows.g(plane))] = g
             values |= {Entry(rows.w(plane, axis)): v for axis, v in enumerate(w)}
             for i, point in enumerate(self.instance.outer):
                 height = sum((u * v for u, v in zip(w, point, strict=True)), 1 - g)
-                values[Entry(i, 0 if plane else None)] = max(height, Fraction(0))
+                place = Entry(i, shift and shift + i) if plane else Entry(i)
+                values[place] = max(height, Fraction(0))
         return self.program.assemble(values, exact=True)
 
     @property
@@ -134,7 +151,7 @@ def reduce(instance: Instance, placement: Placement = "working") -> Reduction:
     Raises:
         ValueError: for another placement.
     """
-    if placement not in ("working", "printed"):
+    if placement not in PLACEMENTS:
         raise ValueError(f"expected placement 'working' or 'printed'; got {placement!r}")
     rows = _Rows.of(instance)
     one, points = rows.one, (*instance.inner, *instance.outer)

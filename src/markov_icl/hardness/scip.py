@@ -119,14 +119,12 @@ def solve(
     bounds = {entry: float(box if isinstance(box, int | float) else box[entry]) for entry in program.free}
     if not all(0 < bound < 1e15 for bound in bounds.values()):
         raise ValueError("expected a positive box for every free entry, below 1e15; got another")
+    status: Status = "failed"
     for attempt in range(_ATTEMPTS):
         left = None if time_limit is None else max(time_limit - (time.monotonic() - began), 0.0)
         model = _model(scip, left, memory, stop, attempt)
         variables = _build(scip, model, program, bounds)
-        if variables is None:
-            seconds = time.monotonic() - began
-            return GlobalSolution("infeasible", math.inf, math.inf, None, None, math.nan, 0, seconds)
-        status = _optimize(model)
+        status = "infeasible" if variables is None else _optimize(model)
         if status != "failed":
             break
     return _solution(model, status, program, variables, began)
@@ -194,13 +192,14 @@ def _bound(model: Any, value: float) -> float:
 
 
 def _solution(
-    model: Any, status: Status, program: BilinearProgram, variables: Mapping[Entry, Any], began: float
+    model: Any, status: Status, program: BilinearProgram, variables: Mapping[Entry, Any] | None, began: float
 ) -> GlobalSolution:
-    dual = {"infeasible": math.inf, "failed": -math.inf}.get(status, math.nan)
-    if math.isnan(dual):
-        dual = _bound(model, model.getDualbound())
     b = A = None
     primal, violation = math.inf, math.nan
+    if variables is None:
+        return GlobalSolution(status, primal, math.inf, b, A, violation, 0, time.monotonic() - began)
+    unknown = {"infeasible": math.inf, "failed": -math.inf}
+    dual = unknown[status] if status in unknown else _bound(model, model.getDualbound())
     if model.getNSols() > 0:
         best = model.getBestSol()
         b, A = program.assemble({entry: best[variable] for entry, variable in variables.items()})

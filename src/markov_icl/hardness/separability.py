@@ -188,9 +188,9 @@ def _cut(instance: Instance, side: int) -> tuple[Point, Fraction] | Obstruction 
     bounds = [(-1, 1)] * n + [(None, None)] * 2
     margin = linprog(cost, A_ub=rows, b_ub=np.zeros(len(rows)), bounds=bounds, method="highs-ds")
     if margin.status == 0 and margin.x is not None:
-        w = tuple(Fraction(float(v)) for v in margin.x[:n])
-        if _scaled(instance, w, chosen) is not None:
-            return _scaled(instance, w, chosen)
+        plane = _scaled(instance, tuple(Fraction(v) for v in margin.x[:n].tolist()), chosen)
+        if plane is not None:
+            return plane
     return _obstruction(instance, chosen, a, b)
 
 
@@ -215,7 +215,7 @@ def _obstruction(instance: Instance, chosen: list[int], a: np.ndarray, b: np.nda
     equations = np.block([[b.T, -a.T], [np.ones(len(b)), np.zeros(len(a))], [np.zeros(len(b)), np.ones(len(a))]])
     right = np.r_[np.zeros(a.shape[1]), 1.0, 1.0]
     for attempt in range(3):  # a degenerate vertex may name dependent points; another cost names others
-        cost = np.random.default_rng(attempt).uniform(1, 2, equations.shape[1])
+        cost = np.random.default_rng(attempt).uniform(1, 2, (equations.shape[1],))
         found = linprog(cost, A_eq=equations, b_eq=right, bounds=(0, None), method="highs-ds")
         if found.status != 0 or found.x is None:
             continue
@@ -229,11 +229,13 @@ def _obstruction(instance: Instance, chosen: list[int], a: np.ndarray, b: np.nda
 def _exact_weights(instance: Instance, chosen: list[int], support: list[int]) -> Obstruction | None:
     """Return nonnegative weights of the named points whose averages agree, or None if these points allow none."""
     k = len(chosen)
+    one, zero = Fraction(1), Fraction(0)
     columns = [
-        (*(instance.outer[chosen[s]]), 1, 0) if s < k else (*(-v for v in instance.inner[s - k]), 0, 1) for s in support
+        (*instance.outer[chosen[s]], one, zero) if s < k else (*(-v for v in instance.inner[s - k]), zero, one)
+        for s in support
     ]
-    right = (*([0] * instance.dimension), 1, 1)
-    table = [[flint.fmpq(Fraction(v).numerator, Fraction(v).denominator) for v in row] for row in (*columns, right)]
+    right = (*(zero,) * instance.dimension, one, one)
+    table = [[flint.fmpq(v.numerator, v.denominator) for v in row] for row in (*columns, right)]
     reduced, rank = flint.fmpq_mat([list(row) for row in zip(*table, strict=True)]).rref()
     if rank != len(support) or any(reduced[i, i] != 1 for i in range(rank)):
         return None
@@ -246,9 +248,7 @@ def _exact_weights(instance: Instance, chosen: list[int], support: list[int]) ->
     )
 
 
-def _planes(
-    instance: Instance, cuts: tuple[tuple[Point, Fraction], tuple[Point, Fraction]]
-) -> Planes | None:
+def _planes(instance: Instance, cuts: tuple[tuple[Point, Fraction], tuple[Point, Fraction]]) -> Planes | None:
     """Return the two planes with what lies beyond each; None unless they separate the instance."""
     for w, g in cuts:
         if any(_dot(w, a) < g + 1 for a in instance.inner):

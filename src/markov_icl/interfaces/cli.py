@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces import best_commands
+from markov_icl.interfaces import best_commands, hardness_commands
 from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
@@ -413,6 +413,7 @@ def map_command(
 
 
 best_commands.register(app)
+hardness_commands.register(app)
 
 
 @app.command()
