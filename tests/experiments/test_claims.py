@@ -19,6 +19,11 @@ VERDICTS = {
     "Theorem 3.5, Problem C.9": "differs: exact recovery is polynomial",
     "Remark C.15": "holds, but the upper end is loose",
     "Example C.16": "holds",
+    "Problem C.10": "holds, by a shorter argument",
+    "Problem C.11": "holds",
+    "Lemma C.12": "holds where the program attains its infimum",
+    "Example C.13": "holds with the constraints on z₂ in column 1",
+    "Theorem C.14": "holds for the general class, not for exact recovery",
 }
 
 

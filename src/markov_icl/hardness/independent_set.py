@@ -38,7 +38,6 @@ __all__ = [
 
 _SEARCHED_UP_TO = 40
 """Vertices up to which the search of ``nearest`` runs on the blocks; beyond, on the formula in ``x``."""
-_STARTS = 4
 
 
 @dataclass(frozen=True)
@@ -277,14 +276,13 @@ def independent_set(
 def _descend(
     instance: GraphInstance, at_most: int, starts: int, seed: int, deadline: float
 ) -> tuple[float, Float[np.ndarray, " v"], int]:
-    """Return the least distance found, its ``b`` and the starts made; at least one batch is."""
+    """Return the least distance found, its ``b`` and the starts made; at least one is."""
     rng = np.random.default_rng(seed)
     best, where, used = math.inf, np.zeros(0), 0
     step = _search_blocks if instance.vertices <= _SEARCHED_UP_TO else _search_formula
     while used < starts:
-        batch = min(_STARTS, starts - used)
-        loss, b = step(instance, batch, rng)
-        used += batch
+        loss, b = step(instance, rng)
+        used += 1
         if loss < best:
             best, where = loss, b
         if best <= instance.theta(at_most) + Fraction(1, 10**9) or time.monotonic() > deadline:
@@ -292,34 +290,27 @@ def _descend(
     return best, where, used
 
 
-def _search_blocks(
-    instance: GraphInstance, starts: int, rng: np.random.Generator
-) -> tuple[float, Float[np.ndarray, " v"]]:
+def _search_blocks(instance: GraphInstance, rng: np.random.Generator) -> tuple[float, Float[np.ndarray, " v"]]:
     """Run the search of :func:`~markov_icl.recovery.nearest.nearest` on the coordinates that occur."""
     M = graph_blocks(instance, literal=False)
     v = instance.vertices
     weights = np.asarray(vech((np.ones((v, v)) + np.eye(v)) / 2), dtype=float)
     quadratic = Separable(weights, np.asarray(from_symmetric(M), dtype=float), len(M), v)
-    fit = search(quadratic, 1, starts, rng, informed=False)
+    fit = search(quadratic, 1, 1, rng, informed=False)
     return fit.loss, fit.b[0]
 
 
 def _search_formula(
-    instance: GraphInstance, starts: int, rng: np.random.Generator, sweeps: int = 300
+    instance: GraphInstance, rng: np.random.Generator, sweeps: int = 300
 ) -> tuple[float, Float[np.ndarray, " v"]]:
     """Minimize the distance as a function of ``x = b^2`` by replicator steps, which stay on the simplex."""
     rows, columns = np.array(instance.edges).T
-    best, where = math.inf, np.zeros(0)
-    for _ in range(starts):
-        x = rng.dirichlet(np.ones(instance.vertices))
-        for _ in range(sweeps):
-            pull = x + np.bincount(rows, x[columns], x.size) + np.bincount(columns, x[rows], x.size)
-            gain = 1 + float(x @ pull) / instance.vertices - pull  # positive: every pull is at most 1
-            x = x * gain / float(x @ gain)
-        distance = float(instance.offset + 2 * (x @ x + 2 * (x[rows] @ x[columns])))
-        if distance < best:
-            best, where = distance, np.sqrt(x)
-    return best, where
+    x = rng.dirichlet(np.ones(instance.vertices))
+    for _ in range(sweeps):
+        pull = x + np.bincount(rows, x[columns], x.size) + np.bincount(columns, x[rows], x.size)
+        gain = 1 + float(x @ pull) / instance.vertices - pull  # positive: every pull is at most 1
+        x = x * gain / float(x @ gain)
+    return float(instance.offset + 2 * (x @ x + 2 * (x[rows] @ x[columns]))), np.sqrt(x)
 
 
 def first_level(instance: GraphInstance, time_limit: float | None = None, tolerance: float = 1e-4) -> Certificate:

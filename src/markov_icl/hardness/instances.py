@@ -55,16 +55,22 @@ def _random(rng: np.random.Generator, inner: int, outer: int, dimension: int, sp
 
 
 def _separable(rng: np.random.Generator, inner: int, outer: int, dimension: int, spread: int) -> tuple[Points, Points]:
-    """Draw planes with whole normals until the grid has points of all three sorts, then take them from there."""
+    """Draw planes with whole normals until the grid has points of all sorts, then take them from there.
+
+    Two or more outer points include one beyond each plane alone.
+    """
     for _ in range(_TRIES):
-        w = rng.integers(-3, 4, (2, dimension))
+        first = rng.integers(-3, 4, dimension)
+        w = np.array([first, rng.integers(-1, 2, dimension) - first])  # nearly opposite: one plane seldom suffices
         g = rng.integers(-spread, 1, 2)
         drawn = _grid(rng, 40 * (inner + outer), dimension, spread)
         heights = drawn @ w.T - g
-        near, beyond = drawn[(heights >= 1).all(axis=1)], drawn[(heights <= -1).any(axis=1)]
-        used = (heights <= -1).any(axis=0).all()
-        if used and len(near) >= inner and len(beyond) >= outer:
-            return near[:inner], beyond[:outer]
+        near, below = drawn[(heights >= 1).all(axis=1)], heights <= -1
+        only = [np.flatnonzero(below[:, plane] & ~below[:, 1 - plane]) for plane in (0, 1)]
+        if len(near) >= inner and below.any(axis=1).sum() >= outer and min(map(len, only)) > 0:
+            order = np.array([only[0][0], only[1][0], *np.flatnonzero(below.any(axis=1))])
+            beyond = drawn[order[np.sort(np.unique(order, return_index=True)[1])]]
+            return near[:inner], rng.permutation(beyond[:outer])
     raise ValueError("expected a grid with room for a separable instance; got none (raise the spread)")
 
 

@@ -120,6 +120,7 @@ def solve(
     if not all(0 < bound < 1e15 for bound in bounds.values()):
         raise ValueError("expected a positive box for every free entry, below 1e15; got another")
     status: Status = "failed"
+    _check_limits(time_limit, memory)
     for attempt in range(_ATTEMPTS):
         left = None if time_limit is None else max(time_limit - (time.monotonic() - began), 0.0)
         model = _model(scip, left, memory, stop, attempt)
@@ -150,11 +151,14 @@ def _build(scip: Any, model: Any, program: BilinearProgram, bounds: Mapping[Entr
     return variables
 
 
-def _model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None, seed: int = 0) -> Any:
+def _check_limits(time_limit: float | None, memory: float) -> None:
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"expected a time limit >= 0; got {time_limit}")
     if not memory > 0:
         raise ValueError(f"expected a positive memory limit; got {memory}")
+
+
+def _model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None, seed: int = 0) -> Any:
     model = scip.Model()
     model.redirectOutput()  # errors too; what reaches Python is dropped in _optimize
     model.hideOutput()
@@ -252,6 +256,7 @@ def nearest_globally(
     began = time.monotonic()
     M = np.asarray(to_symmetric(np.asarray(X, dtype=float), blocks), dtype=float)
     size, square = float((M**2).sum()), np.einsum("jik,jkl->il", M, M)
+    _check_limits(time_limit, memory)
     model = _model(scip, time_limit, memory)
     b = [model.addVar(lb=-1.0, ub=1.0) for _ in range(M.shape[1])]
     model.addCons(_quadratic(scip, np.eye(len(b)), b) == 1)

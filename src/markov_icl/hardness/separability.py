@@ -188,7 +188,9 @@ def _cut(instance: Instance, side: int) -> tuple[Point, Fraction] | Obstruction 
     bounds = [(-1, 1)] * n + [(None, None)] * 2
     margin = linprog(cost, A_ub=rows, b_ub=np.zeros(len(rows)), bounds=bounds, method="highs-ds")
     if margin.status == 0 and margin.x is not None:
-        plane = _scaled(instance, tuple(Fraction(v) for v in margin.x[:n].tolist()), chosen)
+        exact = [Fraction(v) for v in margin.x[:n].tolist()]
+        short = tuple(v.limit_denominator(1000) for v in exact)
+        plane = _scaled(instance, short, chosen) or _scaled(instance, tuple(exact), chosen)
         if plane is not None:
             return plane
     return _obstruction(instance, chosen, a, b)
