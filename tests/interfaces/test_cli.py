@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from markov_icl.experiments.hardness_scaling import hardness_scaling
+from markov_icl.interfaces import hardness_report
 from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.report import write_report
 
@@ -346,15 +348,25 @@ def test_as_a_process():
     assert F(json.loads(done.stdout)["loss_exact"]) > 0
 
 
-def test_report_is_one_complete_file(tmp_path):
+def test_report_is_one_complete_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardness_report, "hardness_scaling", lambda **_: hardness_scaling(8, time_limit=0.5))
     shares = []
     path = write_report(tmp_path / "deep" / "report", shares.append)
     page = path.read_text(encoding="utf-8")
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
     assert shares[-1] == 1.0
-    for text in ("Lemma 3.1", "Theorem 3.5", "Lemma C.8", "Seattle", "Fig. 10", "prefers-color-scheme", "viewport"):
+    for text in (
+        "Lemma 3.1",
+        "Theorem 3.5",
+        "Lemma C.8",
+        "Seattle",
+        "Fig. 10",
+        "What is hard",
+        "prefers-color-scheme",
+        "viewport",
+    ):
         assert text in page
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 10
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")

@@ -56,7 +56,7 @@ PROBLEMS = (
 )
 
 
-def hardness_section(time_limit: float = 3.0) -> str:
+def hardness_section(time_limit: float = 2.0) -> str:
     """Return the section "What is hard and what is not" as HTML.
 
     Args:
