@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from fractions import Fraction as F
 
 import numpy as np
@@ -11,10 +13,11 @@ import pytest
 from markov_icl.experiments.hardness_claims import unattained
 from markov_icl.hardness import scip
 from markov_icl.hardness.alternation import alternate
+from markov_icl.hardness.global_nearest import nearest_globally
 from markov_icl.hardness.instances import generate
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.reduction import reduce
-from markov_icl.hardness.scip import Stop, nearest_globally, solve
+from markov_icl.hardness.scip import Stop, solve
 from markov_icl.hardness.separability import separate
 from markov_icl.recovery.nearest import nearest
 
@@ -120,9 +123,23 @@ def test_values_in_too_large_a_box_give_no_planes(seed: int) -> None:
 
 
 def test_broken_linear_programs_leave_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scip, "_optimize", lambda _: "failed")
+    monkeypatch.setattr(scip, "run_scip", lambda _: "failed")
     solution = solve(rectangle(), 10.0)
     assert (solution.status, solution.dual) == ("failed", -np.inf)
+
+
+def test_interrupt_keeps_the_bounds(capfd: pytest.CaptureFixture[str]) -> None:
+    reduction = reduce(generate("inseparable", 6, 8, 4, 6, 0))
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(1.0, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+    solution = solve(reduction.program, reduction.box, time_limit=30)
+    timer.join()
+    assert solution.status == "limit"
+    assert solution.seconds < 10
+    assert solution.dual <= solution.primal
+    assert signal.getsignal(signal.SIGINT) is before
+    assert capfd.readouterr() == ("", "")
 
 
 def test_scip_is_silent(capfd: pytest.CaptureFixture[str]) -> None:

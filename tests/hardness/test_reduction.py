@@ -195,6 +195,10 @@ def test_false_zero_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     claimed = GlobalSolution("optimal", 0.0, 0.0, b, A, 0.0, 1, 0.0)
     monkeypatch.setattr(module, "solve", lambda *_: claimed)
     assert decide(reduction).status == "undecided"
+    for status in ("infeasible", "failed"):
+        broken = GlobalSolution(status, float("inf"), float("inf"), None, None, float("nan"), 1, 0.0)
+        monkeypatch.setattr(module, "solve", lambda *_, broken=broken: broken)
+        assert decide(reduction).status == "undecided"
 
 
 def test_unknown_placement_is_refused() -> None:

@@ -10,9 +10,10 @@ from fractions import Fraction
 import numpy as np
 
 from markov_icl.features import Array, phi, vech_size
+from markov_icl.hardness.global_nearest import nearest_globally
 from markov_icl.hardness.instances import generate
 from markov_icl.hardness.reduction import decide, reduce
-from markov_icl.hardness.scip import nearest_globally, require_scip
+from markov_icl.hardness.scip import require_scip
 from markov_icl.recovery.factor import recover
 
 __all__ = ["Scaling", "Timing", "hardness_scaling", "planted"]

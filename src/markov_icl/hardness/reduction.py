@@ -280,6 +280,8 @@ def decide(
     planes = None if solution.b is None else reduction.pull_back(solution.b)
     if planes is not None:
         return Decision("separable", planes, solution, f"planes verified in fractions, margin {planes.margin:.3g}")
+    if solution.status in ("infeasible", "unbounded", "failed"):  # w = 0, g = -1 is feasible: none can be true
+        return Decision("undecided", None, solution, f"SCIP broke down with status {solution.status}")
     if solution.dual < _EARLY.above:
         why = "a limit was reached" if solution.status == "limit" else "SCIP's point gives no planes in fractions"
         return Decision("undecided", None, solution, f"{why}; the minimum lies above {max(solution.dual, 0.0):.3g}")

@@ -9,19 +9,30 @@ from __future__ import annotations
 
 import io
 import math
+import signal
 import time
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from threading import current_thread, main_thread
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import to_symmetric
 from markov_icl.hardness.program import BilinearProgram, Entry, Expansion
 
-__all__ = ["GlobalNearest", "GlobalSolution", "Stop", "nearest_globally", "require_scip", "solve"]
+__all__ = [
+    "DEFAULT_MEMORY_GB",
+    "GlobalSolution",
+    "Stop",
+    "as_bound",
+    "check_limits",
+    "new_model",
+    "require_scip",
+    "run_scip",
+    "solve",
+]
 
 DEFAULT_MEMORY_GB = 4.0
 Status = Literal["optimal", "infeasible", "unbounded", "enough", "limit", "failed"]
@@ -120,12 +131,12 @@ def solve(
     if not all(0 < bound < 1e15 for bound in bounds.values()):
         raise ValueError("expected a positive box for every free entry, below 1e15; got another")
     status: Status = "failed"
-    _check_limits(time_limit, memory)
+    check_limits(time_limit, memory)
     for attempt in range(_ATTEMPTS):
         left = None if time_limit is None else max(time_limit - (time.monotonic() - began), 0.0)
-        model = _model(scip, left, memory, stop, attempt)
+        model = new_model(scip, left, memory, stop, attempt)
         variables = _build(scip, model, program, bounds)
-        status = "infeasible" if variables is None else _optimize(model)
+        status = "infeasible" if variables is None else run_scip(model)
         if status != "failed":
             break
     return _solution(model, status, program, variables, began)
@@ -151,18 +162,26 @@ def _build(scip: Any, model: Any, program: BilinearProgram, bounds: Mapping[Entr
     return variables
 
 
-def _check_limits(time_limit: float | None, memory: float) -> None:
+def check_limits(time_limit: float | None, memory: float) -> None:
+    """Refuse limits that make no sense.
+
+    Raises:
+        ValueError: unless the time limit is None or at least 0 and the memory positive.
+    """
     if time_limit is not None and not time_limit >= 0:
         raise ValueError(f"expected a time limit >= 0; got {time_limit}")
     if not memory > 0:
         raise ValueError(f"expected a positive memory limit; got {memory}")
 
 
-def _model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None, seed: int = 0) -> Any:
+def new_model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None, seed: int = 0) -> Any:
+    """Return an empty model that is silent, keeps the limits and lets Ctrl-C through."""
     model = scip.Model()
-    model.redirectOutput()  # errors too; what reaches Python is dropped in _optimize
+    model.redirectOutput()  # errors too; what reaches Python is dropped in run_scip
     model.hideOutput()
     model.setParam("limits/memory", min(memory * 1000.0, 1e9))
+    model.setParam("misc/catchctrlc", False)
+    _listen(scip, model)
     model.setParam("randomization/randomseedshift", seed)
     if time_limit is not None:
         model.setParam("limits/time", min(time_limit, 1e15))
@@ -179,9 +198,9 @@ def _expression(scip: Any, form: Expansion, variables: Mapping[Entry, Any]) -> A
     return scip.quicksum(terms) + float(form.constant) if terms else float(form.constant)
 
 
-def _optimize(model: Any) -> Status:
-    """Run SCIP without a word on any stream and return how it ended."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+def run_scip(model: Any) -> Status:
+    """Run SCIP without a word on any stream and return how it ended; Ctrl-C ends it like a limit."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _interruptible(model):
         try:
             model.optimize()
         except Exception as error:  # pyscipopt raises nothing more specific
@@ -191,7 +210,40 @@ def _optimize(model: Any) -> Status:
     return _NAMES.get(model.getStatus(), "limit")
 
 
-def _bound(model: Any, value: float) -> float:
+@contextmanager
+def _interruptible(model: Any) -> Iterator[None]:
+    """Turn Ctrl-C into SCIP's status ``userinterrupt``; SCIP's own handler would write on stdout.
+
+    Python notices signals when it runs, which the listener sees to after every linear program.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, lambda *_: model.interruptSolve())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _listen(scip: Any, model: Any) -> None:
+    kind = scip.SCIP_EVENTTYPE.LPEVENT
+
+    class Listener(scip.Eventhdlr):  # type: ignore[misc]
+        def eventinit(self) -> None:
+            self.model.catchEvent(kind, self)
+
+        def eventexit(self) -> None:
+            self.model.dropEvent(kind, self)
+
+        def eventexec(self, event: Any) -> None:
+            del event
+
+    model.includeEventhdlr(Listener(), "listener", "lets Python notice Ctrl-C")
+
+
+def as_bound(model: Any, value: float) -> float:
+    """Return a bound of SCIP's, whose infinity is 1e20."""
     return math.copysign(math.inf, value) if abs(value) >= model.infinity() else float(value)
 
 
@@ -203,85 +255,10 @@ def _solution(
     if variables is None:
         return GlobalSolution(status, primal, math.inf, b, A, violation, 0, time.monotonic() - began)
     unknown = {"infeasible": math.inf, "failed": -math.inf}
-    dual = unknown[status] if status in unknown else _bound(model, model.getDualbound())
+    dual = unknown[status] if status in unknown else as_bound(model, model.getDualbound())
     if model.getNSols() > 0:
         best = model.getBestSol()
         b, A = program.assemble({entry: best[variable] for entry, variable in variables.items()})
         primal, violation = float(program.value(b, A)), float(program.violation(b, A))
     nodes = int(model.getNTotalNodes())
     return GlobalSolution(status, primal, dual, b, A, violation, nodes, time.monotonic() - began)
-
-
-@dataclass(frozen=True, eq=False)
-class GlobalNearest:
-    """Nearest recovery by SCIP.
-
-    Attributes:
-        status: ``optimal`` or ``limit``.
-        primal: squared distance at ``b``; infinite without a point.
-        dual: SCIP's lower bound on the squared distance.
-        b: of unit length, ``[D]``; None without a point.
-        nodes: of the branch and bound tree.
-        seconds: building the model included.
-    """
-
-    status: Literal["optimal", "limit"]
-    primal: float
-    dual: float
-    b: Float[np.ndarray, "D"] | None
-    nodes: int
-    seconds: float
-
-
-def nearest_globally(
-    X: Float[np.ndarray, " N"],
-    blocks: int | None = None,
-    time_limit: float | None = None,
-    memory: float = DEFAULT_MEMORY_GB,
-) -> GlobalNearest:
-    """Minimize ``sum_j |M_j - sym(b a_j^T)|_F^2`` over all ``b`` and ``A`` by SCIP.
-
-    With ``A`` eliminated it is ``sum_j |M_j|^2 - 2 |M_j b|^2 + (b^T M_j b)^2`` over unit ``b``.
-
-    Args:
-        X: ``[J m]``.
-        blocks: ``J``, where ``X`` is not a plain task's.
-        time_limit: seconds; None for none.
-        memory: SCIP's limit, in gigabytes.
-
-    Raises:
-        ValueError: for a malformed shape or limit, or without pyscipopt.
-    """
-    scip = require_scip()
-    began = time.monotonic()
-    M = np.asarray(to_symmetric(np.asarray(X, dtype=float), blocks), dtype=float)
-    size, square = float((M**2).sum()), np.einsum("jik,jkl->il", M, M)
-    _check_limits(time_limit, memory)
-    model = _model(scip, time_limit, memory)
-    b = [model.addVar(lb=-1.0, ub=1.0) for _ in range(M.shape[1])]
-    model.addCons(_quadratic(scip, np.eye(len(b)), b) == 1)
-    forms = []
-    for block in M:
-        reach = float(np.abs(np.linalg.eigvalsh(block)).max())
-        forms.append(model.addVar(lb=-reach, ub=reach))
-        if reach > 0:
-            model.addCons(_quadratic(scip, block, b) == forms[-1])
-    value = model.addVar(lb=0.0, ub=size)
-    model.addCons(size - 2 * _quadratic(scip, square, b) + scip.quicksum(q * q for q in forms) <= value)
-    model.setObjective(value, "minimize")
-    ended = _optimize(model)
-    status: Literal["optimal", "limit"] = "optimal" if ended == "optimal" else "limit"
-    dual = 0.0 if ended == "failed" else max(_bound(model, model.getDualbound()), 0.0)
-    nodes = int(model.getNTotalNodes())
-    if model.getNSols() == 0:
-        return GlobalNearest("limit", math.inf, dual, None, nodes, time.monotonic() - began)
-    best = model.getBestSol()
-    u = np.array([best[v] for v in b])
-    u /= np.linalg.norm(u)
-    P = np.eye(len(u)) - np.outer(u, u)
-    return GlobalNearest(status, float(((P @ M @ P) ** 2).sum()), dual, u, nodes, time.monotonic() - began)
-
-
-def _quadratic(scip: Any, matrix: Float[np.ndarray, "D D"], b: list[Any]) -> Any:
-    pairs = [(i, k) for i in range(len(b)) for k in range(i + 1) if matrix[i, k] != 0]
-    return scip.quicksum(float(matrix[i, k]) * (1 + (i != k)) * b[i] * b[k] for i, k in pairs)

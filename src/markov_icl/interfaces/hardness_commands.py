@@ -12,7 +12,9 @@ from markov_icl.interfaces.options import Json, Plot, Seed
 
 __all__ = ["register"]
 
-TimeLimit = Annotated[float | None, typer.Option("--time-limit", min=0, help="Seconds; bounds are kept.")]
+TimeLimit = Annotated[
+    float | None, typer.Option("--time-limit", min=0, help="Seconds for each solver; bounds are kept.")
+]
 Kind = Annotated[str, typer.Option("--kind", help="separable | inseparable | random | degenerate.")]
 Inner = Annotated[int, typer.Option("--inner", min=1, max=200, help="Points near both planes (the paper's m').")]
 Outer = Annotated[int, typer.Option("--outer", min=1, max=200, help="Points beyond at least one (the paper's k').")]
