@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 from markov_icl.experiments.hardness_scaling import hardness_scaling
 from markov_icl.hardness.independent_set import independent_set
+from markov_icl.hardness.instances import generate
 from markov_icl.hardness.reduction import example, reduce
 from markov_icl.hardness.separability import separate
 from markov_icl.interfaces.hardness_plots import (
@@ -81,19 +82,19 @@ def _pictures(time_limit: float) -> list[str]:
 
     from markov_icl.interfaces.report import _picture
 
-    instance = example()
+    instance = generate("separable", seed=4)
     graph = networkx.petersen_graph()
     made = [
         _picture(
             plot_separability(instance, separate(instance).planes, "two lines, inner points on the near side of both"),
-            "Two inner points between two lines, one outer point beyond each",
-            "Bilinear separability, m' = k' = n' = 2. <code>markov-icl hardness separability --kind separable "
+            "Inner points between two lines, outer points beyond them",
+            "Bilinear separability in the plane. <code>markov-icl hardness separability --kind separable --seed 4 "
             "--plot planes.png</code>",
         ),
         _picture(
-            plot_placement(reduce(instance)),
+            plot_placement(reduce(example())),
             "Table of the entries of b and A that hold the instance",
-            "The same instance inside b and A, d = 8: the constraints on z₂ stand in column a1, with the outer points "
+            "An instance with m' = k' = n' = 2 inside b and A, d = 8: the constraints on z₂ stand in column a1, with the outer points "
             "in D(r). <code>markov-icl hardness reduce --example --plot placement.png</code>",
         ),
         _picture(
