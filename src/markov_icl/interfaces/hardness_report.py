@@ -94,8 +94,8 @@ def _pictures(time_limit: float) -> list[str]:
         _picture(
             plot_placement(reduce(example())),
             "Table of the entries of b and A that hold the instance",
-            "An instance with m' = k' = n' = 2 inside b and A, d = 8: the constraints on z₂ stand in column a1, with the outer points "
-            "in D(r). <code>markov-icl hardness reduce --example --plot placement.png</code>",
+            "An instance with m' = k' = n' = 2 inside b and A, d = 8: the constraints on z₂ stand in column a1, "
+            "with the outer points in D(r). <code>markov-icl hardness reduce --example --plot placement.png</code>",
         ),
         _picture(
             plot_independent_set(independent_set(graph), graph),
