@@ -60,7 +60,9 @@ class LinearSelfAttention(nn.Module):
         if form not in FORMS:
             raise ValueError(f"expected form to be one of {', '.join(FORMS)}; got {form!r}")
         if dimension < 2 or depth < 1 or heads < 1:
-            raise ValueError(f"expected dimension >= 2, depth >= 1, heads >= 1; got {dimension}, {depth} and {heads}")
+            raise ValueError(
+                f"expected dimension >= 2, depth >= 1, heads >= 1; got {dimension}, {depth} and {heads}"
+            )
         self.dimension, self.depth, self.heads, self.form = dimension, depth, heads, form
         generator = torch.Generator().manual_seed(seed)
 
@@ -91,7 +93,9 @@ class LinearSelfAttention(nn.Module):
         Q = nn.functional.pad(self.A, (0, 1))
         return P, -Q if self.form == "restricted" else Q
 
-    def weights(self, Z: Float[Tensor, "B D n1"], Q: Float[Tensor, "H D D"]) -> Float[Tensor, "B H n1 n1"]:
+    def weights(
+        self, Z: Float[Tensor, "B D n1"], Q: Float[Tensor, "H D D"]
+    ) -> Float[Tensor, "B H n1 n1"]:
         """Return ``(1/n) M Z^T Q_h Z``: entry ``(i, k)`` is how much column ``k`` takes from column ``i``."""
         columns = Z.shape[-1]
         mask = torch.ones(columns, dtype=Z.dtype, device=Z.device)
