@@ -17,6 +17,11 @@ VERDICTS = {
     "Example C.16": "holds",
     "Theorem 4.1": "holds, with the sign of the readout corrected",
     "Fig. 2": "holds for the approach; joint rise not seen",
+    "Problem C.10": "holds, by a shorter argument",
+    "Problem C.11": "holds",
+    "Lemma C.12": "holds where the program attains its infimum",
+    "Example C.13": "holds with the constraints on z₂ in column 1",
+    "Theorem C.14": "holds for the general class, not for exact recovery",
 }
 TRAINS = {"Fig. 2"}
 

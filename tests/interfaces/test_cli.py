@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 
 from markov_icl.experiments import fig02
+from markov_icl.experiments.hardness_scaling import hardness_scaling
+from markov_icl.interfaces import hardness_report
 from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.report import write_report
 from markov_icl.tasks.sampling import sample_prompts
@@ -421,14 +423,15 @@ def test_as_a_process():
 
 
 @pytest.fixture
-def little_training(monkeypatch):
+def little_work(monkeypatch):
     monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2, 2))
+    monkeypatch.setattr(hardness_report, "hardness_scaling", lambda **_: hardness_scaling(8, time_limit=0.5))
     fig02.figure_two.cache_clear()
     yield
     fig02.figure_two.cache_clear()
 
 
-@pytest.mark.usefixtures("little_training")
+@pytest.mark.usefixtures("little_work")
 def test_report_is_one_complete_file(tmp_path):
     shares = []
     path = write_report(tmp_path / "deep" / "report", shares.append)
@@ -443,12 +446,13 @@ def test_report_is_one_complete_file(tmp_path):
         "3-NN",
         "SVM",
         "Fig. 10",
+        "What is hard",
         "prefers-color-scheme",
         "viewport",
     ):
         assert text in page
     assert "Theorem 4.1" in page
-    assert page.count("data:image/png;base64,") == 7
+    assert page.count("data:image/png;base64,") == 11
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")

@@ -10,6 +10,7 @@ import numpy as np
 
 from markov_icl.experiments.claim import Claim, Finding
 from markov_icl.experiments.depth_claims import DEPTH_CLAIMS
+from markov_icl.experiments.hardness_claims import HARDNESS_CLAIMS
 from markov_icl.experiments.realizability import realizability_map, theorem_parameters
 from markov_icl.features import Array, phi, position, vech_indices
 from markov_icl.landscape.convexity import convexity
@@ -289,5 +290,6 @@ CLAIMS = (
         length_three,
         "markov-icl certify --length 3 --context 100",
     ),
+    *HARDNESS_CLAIMS,
     *DEPTH_CLAIMS,
 )

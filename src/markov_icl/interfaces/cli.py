@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces import best_commands, depth_commands, model_commands, train_commands
+from markov_icl.interfaces import best_commands, depth_commands, hardness_commands, model_commands, train_commands
 from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
@@ -413,10 +413,8 @@ def map_command(
     output.print_table("Start probabilities whose optimum real parameters reach", header, rows)
 
 
-best_commands.register(app)
-model_commands.register(app)
-train_commands.register(app)
-depth_commands.register(app)
+for commands in (best_commands, model_commands, train_commands, depth_commands, hardness_commands):
+    commands.register(app)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from markov_icl.experiments.gap import certified_gap
 from markov_icl.experiments.realizability import realizability_map
 from markov_icl.files import atomic
 from markov_icl.interfaces.depth_report import depth_section
+from markov_icl.interfaces.hardness_report import hardness_section
 from markov_icl.interfaces.plots import plot_blocks, plot_gap, plot_heads, plot_map, plot_minima, plot_slices
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices
@@ -79,7 +80,7 @@ def write_report(folder: Path, progress: Callable[[float], None] | None = None) 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"expected a folder to write to; got {folder} ({error.strerror})") from None
-    sections = (_claims, _ladder, _gap, _minima, _heads, _slices, _map, _weather, _depth)
+    sections = (_claims, _ladder, _gap, _minima, _heads, _slices, _map, hardness_section, _depth, _weather)
     parts = []
     for k, section in enumerate(sections):
         parts.append(section())

@@ -1,0 +1,1 @@
+"""What is hard in recovering transformer parameters, as programs that can be run."""
