@@ -16,6 +16,7 @@ CHECKED = [
     "landscape",
     "recovery",
     "models",
+    "depth",
     "experiments",
     "tasks.sampling",
     "tasks.laws",

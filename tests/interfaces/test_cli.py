@@ -14,26 +14,13 @@ import pytest
 from markov_icl.experiments import fig02
 from markov_icl.experiments.hardness_scaling import hardness_scaling
 from markov_icl.interfaces import hardness_report
-from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.report import write_report
 from markov_icl.tasks.sampling import sample_prompts
 from markov_icl.tasks.spec import TaskSpec
+from tests.interfaces.commands import answer, run
 
 WEATHER = str(Path(__file__).parents[2] / "examples" / "seattle_weather.csv")
 SEQUENCES = ["--sequences", WEATHER, "--group", "month", "--time", "date", "--state", "wet"]
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return stop.value.code, out.out, out.err
-
-
-def answer(capsys, *arguments):
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def test_optimum_in_fractions(capsys):

@@ -1,31 +1,16 @@
 """The command `layers` as a user meets it."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from markov_icl.depth.profile import FRONTS
-from markov_icl.interfaces.cli import main
 from markov_icl.models.checkpoint import save_checkpoint
 from markov_icl.models.lsa import LinearSelfAttention
+from tests.interfaces.commands import answer, run
 
 SMALL = ["layers", "--length", 3, "--context", 10, "--prompts", 60, "--fronts", 2]
 TRAIN = ["--depth", 3, "--steps", 4, "--batch", 20]
-
-
-def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out = capsys.readouterr()
-    return stop.value.code, out.out, out.err
-
-
-def answer(capsys, *arguments):
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 def saved(folder, form, depth=4, heads=1, dimension=3):

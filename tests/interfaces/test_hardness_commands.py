@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import networkx as nx
@@ -11,23 +10,18 @@ import pytest
 from markov_icl.experiments import hardness_scaling as scaling_module
 from markov_icl.experiments.hardness_scaling import Scaling, Timing, hardness_scaling
 from markov_icl.interfaces import hardness_report
-from markov_icl.interfaces.cli import main
 from markov_icl.interfaces.graphs import read_graph
 from markov_icl.interfaces.hardness_plots import plot_scaling
 from markov_icl.interfaces.hardness_report import PROBLEMS, hardness_section
+from tests.interfaces import commands
 
 
 def run(capsys, *arguments):
-    with pytest.raises(SystemExit) as stop:
-        main(["hardness", *(str(a) for a in arguments)])
-    out = capsys.readouterr()
-    return stop.value.code, out.out, out.err
+    return commands.run(capsys, "hardness", *arguments)
 
 
 def answer(capsys, *arguments):
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
+    return commands.answer(capsys, "hardness", *arguments)
 
 
 def test_separability(capsys, tmp_path):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from markov_icl.depth.profile import FRONTS, Profile
+from markov_icl.interfaces.plots import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,17 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_figure_two", "plot_profile", "plot_remainder"]
 
-_INK = "#1f3b57"
-_MARK = "#c4501b"
 _FLOOR = 1e-4  # where a distance of 0 would stand on a logarithmic axis
 _DASHES = ("-", "--", "-.", ":")
-
-
-def _axes(columns: int, rows: int = 1) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2 * columns, 3.3 * rows), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _objectives(axis: Any, layers: np.ndarray, values: np.ndarray, name: str) -> None:
@@ -35,7 +27,7 @@ def _objectives(axis: Any, layers: np.ndarray, values: np.ndarray, name: str) ->
     colours = colormaps["viridis"](np.linspace(0.0, 0.85, values.shape[1]))
     for k, column in enumerate(values.T):
         last = k == values.shape[1] - 1
-        colour = _MARK if last else colours[k]
+        colour = MARK if last else colours[k]
         axis.plot(layers, column, "o-", ms=3, color=colour, label=f"{name}$_{{{k + 1}}}$")
     axis.set_title(f"objectives {name}, mean over prompts", fontsize=10)
     axis.legend(fontsize=7, frameon=False, ncols=2)
@@ -43,7 +35,7 @@ def _objectives(axis: Any, layers: np.ndarray, values: np.ndarray, name: str) ->
 
 def plot_profile(profile: Profile) -> Figure:
     """Draw the objectives of both groups, the loss and accuracy beside Bayes, and the distances to the fronts."""
-    figure, axes = _axes(2, 2)
+    figure, axes = new_figure(2, 2, 4.2, 3.3)
     rows = profile.layers
     layers = np.array([row.layer for row in rows])
     _objectives(axes[0, 0], layers, np.array([row.first for row in rows]), "R1")
@@ -53,8 +45,8 @@ def plot_profile(profile: Profile) -> Figure:
     for (name, text), dash in zip(FRONTS.items(), _DASHES, strict=True):
         mean = np.array([row.distance[name].mean for row in rows])
         error = np.array([row.distance[name].mean_se for row in rows])
-        axis.plot(layers, mean, dash, color=_INK, label=text.split(",")[0])
-        axis.fill_between(layers, np.maximum(mean - error, _FLOOR), mean + error, color=_INK, alpha=0.15, lw=0)
+        axis.plot(layers, mean, dash, color=INK, label=text.split(",")[0])
+        axis.fill_between(layers, np.maximum(mean - error, _FLOOR), mean + error, color=INK, alpha=0.15, lw=0)
     axis.set_yscale("log")
     axis.set_ylim(bottom=_FLOOR)
     axis.set_title(f"Generational Distance, box ±{profile.box:g}, {profile.front_prompts} prompts", fontsize=10)
@@ -66,35 +58,33 @@ def plot_profile(profile: Profile) -> Figure:
 def _scores(axis: Any, profile: Profile, layers: np.ndarray) -> None:
     rows = profile.layers
     loss, error = (np.array([getattr(row, k) for row in rows]) for k in ("loss", "loss_se"))
-    axis.errorbar(layers, loss, error, fmt="o-", ms=3, color=_INK, label="squared loss")
+    axis.errorbar(layers, loss, error, fmt="o-", ms=3, color=INK, label="squared loss")
     accuracy = np.array([row.accuracy for row in rows])
     if np.isfinite(accuracy).all():
-        axis.errorbar(
-            layers, accuracy, [row.accuracy_se for row in rows], fmt="s-", ms=3, color=_MARK, label="accuracy"
-        )
+        axis.errorbar(layers, accuracy, [row.accuracy_se for row in rows], fmt="s-", ms=3, color=MARK, label="accuracy")
     if profile.bayes is not None:
-        axis.axhline(profile.bayes.loss, color=_INK, ls=":", lw=1.2, label="Bayes loss")
-        axis.axhline(profile.bayes.accuracy, color=_MARK, ls=":", lw=1.2, label="Bayes accuracy")
+        axis.axhline(profile.bayes.loss, color=INK, ls=":", lw=1.2, label="Bayes loss")
+        axis.axhline(profile.bayes.accuracy, color=MARK, ls=":", lw=1.2, label="Bayes accuracy")
     axis.set_title("prediction read out after each layer", fontsize=10)
     axis.legend(fontsize=7, frameon=False)
 
 
 def plot_remainder(result: Remainder) -> Figure:
     """Draw, layer by layer, the parts of a dense model's update and what dropping the remainder does."""
-    figure, axes = _axes(2)
+    figure, axes = new_figure(1, 2, 4.2, 3.3)
     left, right = axes[0]
     layers = np.arange(1, len(result.share) + 1)
     total = result.restricted + result.label + result.features
     total = np.where(total > 0, total, 1.0)
     below = np.zeros(len(layers))
-    parts = (("restricted form", result.restricted, _INK), ("label by label", result.label, "0.6"))
-    for name, part, colour in (*parts, ("features", result.features, _MARK)):
+    parts = (("restricted form", result.restricted, INK), ("label by label", result.label, "0.6"))
+    for name, part, colour in (*parts, ("features", result.features, MARK)):
         left.bar(layers, part / total, bottom=below, color=colour, label=name, width=0.75)
         below = below + part / total
     left.set_title("share of each layer's update", fontsize=10)
     left.legend(fontsize=7, frameon=False)
-    right.bar(layers, result.effect, color=_MARK, width=0.75)
-    right.axhline(result.effect_all, color=_INK, ls="--", lw=1.2, label="every remainder dropped")
+    right.bar(layers, result.effect, color=MARK, width=0.75)
+    right.axhline(result.effect_all, color=INK, ls="--", lw=1.2, label="every remainder dropped")
     right.set_title("change of the prediction without the remainder", fontsize=10)
     right.legend(fontsize=7, frameon=False)
     _finish(axes, layers)
@@ -103,19 +93,19 @@ def plot_remainder(result: Remainder) -> Figure:
 
 def plot_figure_two(result: FigureTwo) -> Figure:
     """Draw Fig. 2: the first seed's objectives, and loss and Generational Distance of every seed."""
-    figure, axes = _axes(2, 2)
+    figure, axes = new_figure(2, 2, 4.2, 3.3)
     rows = result.profiles[0].layers
     layers = np.array([row.layer for row in rows])
     _objectives(axes[0, 0], layers, np.array([row.first for row in rows]), "R1")
     _objectives(axes[0, 1], layers, np.array([row.second for row in rows]), "R2")
     bayes = result.profiles[0].bayes
     for k, losses in enumerate(result.losses):
-        axes[1, 0].plot(layers, losses, "o-", ms=3, color=_INK, alpha=0.4 + 0.6 * (k == 0), label=_once(k, "loss"))
+        axes[1, 0].plot(layers, losses, "o-", ms=3, color=INK, alpha=0.4 + 0.6 * (k == 0), label=_once(k, "loss"))
     if bayes is not None:
         axes[1, 0].axhline(bayes.loss, color="k", ls=":", lw=1.2, label="Bayes")
     axes[1, 0].set_title("squared loss, every seed", fontsize=10)
     axes[1, 0].legend(fontsize=7, frameon=False)
-    for name, colour in (("R1", _INK), ("R2, w_J", _MARK), ("both", "0.5")):
+    for name, colour in (("R1", INK), ("R2, w_J", MARK), ("both", "0.5")):
         for k, values in enumerate(result.distance(name)):
             axes[1, 1].semilogy(
                 layers, np.maximum(values, _FLOOR), "o-", ms=2, lw=1, color=colour, label=_once(k, FRONTS[name])

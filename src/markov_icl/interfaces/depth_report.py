@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from markov_icl.depth.profile import FRONTS
 from markov_icl.experiments.depth_claims import preconditioned_descent
 from markov_icl.experiments.fig02 import SCALES, figure_two
 from markov_icl.interfaces.depth_plots import plot_figure_two
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from matplotlib.figure import Figure
+from markov_icl.interfaces.page import picture, table
 
 __all__ = ["depth_section"]
 
 
-def depth_section(table: Callable[..., str], picture: Callable[[Figure, str, str], str]) -> str:
-    """Return the section; ``table`` and ``picture`` are the page's own."""
+def depth_section() -> str:
+    """Return the section as HTML."""
     result = figure_two()
     scale = SCALES["quick"]
     finding = preconditioned_descent()

@@ -11,6 +11,7 @@ from markov_icl.hardness.independent_set import IndependentSet
 from markov_icl.hardness.program import Entry
 from markov_icl.hardness.reduction import Reduction
 from markov_icl.hardness.separability import Instance, Planes
+from markov_icl.interfaces.plots import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,16 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_independent_set", "plot_placement", "plot_scaling", "plot_separability"]
 
-_INK = "#1f3b57"
-_MARK = "#c4501b"
 _SOFT = "#7f9db9"
 
 
 def _single(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+    figure, axes = new_figure(1, 1, width, height)
+    return figure, axes[0, 0]
 
 
 def plot_separability(instance: Instance, planes: Planes | None, title: str) -> Figure:
@@ -49,9 +46,9 @@ def plot_separability(instance: Instance, planes: Planes | None, title: str) -> 
         axis.contourf(x, y, np.minimum(*heights), levels=[0, np.inf], colors=[_SOFT], alpha=0.35)
         for height, w, style in zip(heights, planes.w, ("-", "--"), strict=True):
             if any(w):
-                axis.contour(x, y, height, levels=[0], colors=[_INK], linestyles=[style], linewidths=1.6)
-    axis.plot(*inner.T, "o", color=_INK, ms=8, label="inner: near both planes")
-    axis.plot(*outer.T, "x", color=_MARK, ms=9, mew=2.2, label="outer: beyond at least one")
+                axis.contour(x, y, height, levels=[0], colors=[INK], linestyles=[style], linewidths=1.6)
+    axis.plot(*inner.T, "o", color=INK, ms=8, label="inner: near both planes")
+    axis.plot(*outer.T, "x", color=MARK, ms=9, mew=2.2, label="outer: beyond at least one")
     axis.set_aspect("equal")
     axis.set_title(title, fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
@@ -98,8 +95,8 @@ def plot_independent_set(result: IndependentSet, graph: Any) -> Figure:
     for i, j in result.instance.edges:
         axis.plot(*points[[i, j]].T, color="0.6", lw=1.1, zorder=1)
     members = np.isin(np.arange(len(points)), result.members)
-    axis.scatter(points[~members, 0], points[~members, 1], s=130, color="w", edgecolors=_INK, linewidths=1.4, zorder=2)
-    axis.scatter(points[members, 0], points[members, 1], s=170, color=_MARK, edgecolors=_INK, linewidths=1.4, zorder=3)
+    axis.scatter(points[~members, 0], points[~members, 1], s=130, color="w", edgecolors=INK, linewidths=1.4, zorder=2)
+    axis.scatter(points[members, 0], points[members, 1], s=170, color=MARK, edgecolors=INK, linewidths=1.4, zorder=3)
     interval = f"{float(result.nearest):.8g}"
     if result.status != "optimal":
         interval = f"between {float(result.lower):.8g} and {interval}"
@@ -114,8 +111,8 @@ def plot_scaling(scaling: Scaling) -> Figure:
     """Draw time against ``d`` on log axes; open marks met the time limit."""
     figure, axis = _single(6.0, 4.2)
     series = (
-        ("exact recovery, in fractions", scaling.exact, "o-", _INK),
-        ("nearest recovery, SCIP", scaling.nearest, "s-", _MARK),
+        ("exact recovery, in fractions", scaling.exact, "o-", INK),
+        ("nearest recovery, SCIP", scaling.nearest, "s-", MARK),
         ("general class, SCIP", scaling.general, "^-", "#5b7f3a"),
     )
     for label, timings, style, colour in series:

@@ -16,6 +16,7 @@ from markov_icl.interfaces.hardness_plots import (
     plot_scaling,
     plot_separability,
 )
+from markov_icl.interfaces.page import picture, table
 
 __all__ = ["hardness_section"]
 
@@ -63,8 +64,6 @@ def hardness_section(time_limit: float = 2.0) -> str:
     Args:
         time_limit: seconds for each run of SCIP in the scaling picture.
     """
-    from markov_icl.interfaces.report import _table
-
     rows = [
         (html.escape(problem), kind, html.escape(why), f"<code>{html.escape(command)}</code>")
         for problem, kind, why, command in PROBLEMS
@@ -73,31 +72,29 @@ def hardness_section(time_limit: float = 2.0) -> str:
         "<p>The paper proves hardness for one problem and states it for another. Below: which problem each proof is "
         "about.</p>"
     )
-    table = _table(("Problem", "Complexity", "Why", "Command"), rows)
-    return f"<h2>What is hard and what is not</h2>{text}{table}" + "".join(_pictures(time_limit))
+    shown = table(("Problem", "Complexity", "Why", "Command"), rows)
+    return f"<h2>What is hard and what is not</h2>{text}{shown}" + "".join(_pictures(time_limit))
 
 
 def _pictures(time_limit: float) -> list[str]:
     import networkx
 
-    from markov_icl.interfaces.report import _picture
-
     instance = generate("separable", seed=4)
     graph = networkx.petersen_graph()
     made = [
-        _picture(
+        picture(
             plot_separability(instance, separate(instance).planes, "two lines, inner points on the near side of both"),
             "Inner points between two lines, outer points beyond them",
             "Bilinear separability in the plane. <code>markov-icl hardness separability --kind separable --seed 4 "
             "--plot planes.png</code>",
         ),
-        _picture(
+        picture(
             plot_placement(reduce(example())),
             "Table of the entries of b and A that hold the instance",
             "An instance with m' = k' = n' = 2 inside b and A, d = 8: the constraints on z₂ stand in column a1, "
             "with the outer points in D(r). <code>markov-icl hardness reduce --example --plot placement.png</code>",
         ),
-        _picture(
+        picture(
             plot_independent_set(independent_set(graph), graph),
             "The Petersen graph with four independent vertices marked",
             "Nearest recovery on the Petersen graph's 35 blocks, rounded to an independent set; cliques of the "
@@ -112,4 +109,4 @@ def _pictures(time_limit: float) -> list[str]:
         "<code>markov-icl hardness scaling --plot scaling.png</code>"
     )
     alt = "Seconds against d for exact recovery, nearest recovery and the general class"
-    return [*made, _picture(plot_scaling(hardness_scaling(time_limit=time_limit)), alt, caption)]
+    return [*made, picture(plot_scaling(hardness_scaling(time_limit=time_limit)), alt, caption)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +18,7 @@ from markov_icl.experiments.realizability import realizability_map
 from markov_icl.files import atomic
 from markov_icl.interfaces.depth_report import depth_section
 from markov_icl.interfaces.hardness_report import hardness_section
+from markov_icl.interfaces.page import picture, table
 from markov_icl.interfaces.plots import plot_blocks, plot_gap, plot_heads, plot_map, plot_minima, plot_slices
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices
@@ -31,7 +30,7 @@ from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import MarkovTask
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 __all__ = ["weather_file", "write_report"]
 
@@ -80,7 +79,7 @@ def write_report(folder: Path, progress: Callable[[float], None] | None = None) 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"expected a folder to write to; got {folder} ({error.strerror})") from None
-    sections = (_claims, _ladder, _gap, _minima, _heads, _slices, _map, hardness_section, _depth, _weather)
+    sections = (_claims, _ladder, _gap, _minima, _heads, _slices, _map, hardness_section, depth_section, _weather)
     parts = []
     for k, section in enumerate(sections):
         parts.append(section())
@@ -106,27 +105,6 @@ def _page(body: str) -> str:
     )
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]], numeric: bool = False) -> str:
-    names = list(header)
-    head = "".join(f"<th scope='col'>{n}</th>" for n in names)
-    kind = " class='num'" if numeric else ""
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kind} data-label='{n}'>{cell}</td>" for n, cell in zip(names, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _picture(figure: Figure, alt: str, caption: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    image = f"<img alt='{html.escape(alt, quote=True)}' src='data:image/png;base64,{data}'>"
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
 def _claims() -> str:
     rows = []
     for claim in CLAIMS:
@@ -144,7 +122,7 @@ def _claims() -> str:
             )
         )
     header = ("Claim", "The paper says", "What we computed", "Verdict, tolerance", "Command")
-    return "<h2>The paper's claims on the one-layer optimum</h2>" + _table(header, rows)
+    return "<h2>The paper's claims on the one-layer optimum</h2>" + table(header, rows)
 
 
 def _ladder() -> str:
@@ -152,16 +130,16 @@ def _ladder() -> str:
     for length in (2, 3, 4, 5, 6, 7, 11):
         losses = [minimizer(MarkovTask(length=length, context=n), "dense") for n in (1, 10, 100)]
         rows.append((str(length), *(f"{form.loss:.8f}" for form in losses), f"{losses[-1].condition:.2g}"))
-    table = _table(("length", "n = 1", "n = 10", "n = 100", "condition of H, n = 100"), rows, numeric=True)
+    rows_html = table(("length", "n = 1", "n = 10", "n = 100", "condition of H, n = 100"), rows, numeric=True)
     form = minimizer(MarkovTask(length=5, context=100))
-    picture = _picture(
+    shown = picture(
         plot_blocks(form),
         "Heat maps of the four blocks of the minimizer at length 5",
         "The minimizer at length 5, n = 100: block j multiplies the query's state j; entry (i, k) multiplies the "
         "Gram matrix's entry. <code>markov-icl optimum --length 5 --context 100 --plot blocks.png</code>",
     )
     intro = "<p>The least loss f̃* of the enlarged space, uniform prior, first states Bernoulli(1/2).</p>"
-    return f"<h2>The exact optimum</h2>{intro}{table}{picture}"
+    return f"<h2>The exact optimum</h2>{intro}{rows_html}{shown}"
 
 
 def _gap() -> str:
@@ -176,8 +154,8 @@ def _gap() -> str:
         )
         for i, length in enumerate(gap.lengths)
     ]
-    table = _table(("length", *(f"f*, n = {n}" for n in gap.contexts)), rows, numeric=True)
-    picture = _picture(
+    rows_html = table(("length", *(f"f*, n = {n}" for n in gap.contexts)), rows, numeric=True)
+    shown = picture(
         plot_gap(gap),
         "Certified gap between transformer parameters and the enlarged optimum, against length",
         "The price of real parameters, f* − f̃*: from length 3 on no (b, A) reaches the enlarged optimum. Bars span the "
@@ -188,25 +166,25 @@ def _gap() -> str:
         "<p>Each entry holds the global minimum over transformer parameters: the upper end is attained, the lower "
         "end is proved by sums of squares and verified independently of the solver.</p>"
     )
-    return f"<h2>The best a real layer can do, with proof</h2>{text}{table}{picture}"
+    return f"<h2>The best a real layer can do, with proof</h2>{text}{rows_html}{shown}"
 
 
 def _minima() -> str:
     task = MarkovTask(length=3, context=10)
     fit = best(task, starts=200)
     rows = [(f"{one.loss:.10f}", str(one.random_starts)) for one in fit.minima]
-    picture = _picture(
+    shown = picture(
         plot_minima(fit, minimizer(task).loss),
         "Losses of the local minima and the number of random starts that ended there",
         "Length 3, n = 10, 200 random starts: descent ends in a minimum that is not global more often than not. "
         "<code>markov-icl best --length 3 --context 10 --starts 200 --plot minima.png</code>",
     )
-    return f"<h2>Local minima at length 3</h2>{_table(('loss', 'random starts'), rows, numeric=True)}{picture}"
+    return f"<h2>Local minima at length 3</h2>{table(('loss', 'random starts'), rows, numeric=True)}{shown}"
 
 
 def _heads() -> str:
     curve = heads(MarkovTask(length=4, context=100))
-    picture = _picture(
+    shown = picture(
         plot_heads(curve),
         "Gap to the enlarged optimum against the number of heads",
         "Length 4, n = 100: best loss found with 1 to 4 heads. "
@@ -217,22 +195,22 @@ def _heads() -> str:
         f"<p>No gap needs at least {low.heads} heads ({low.kind}: {html.escape(low.reason)}) and at most {high.heads} "
         f"({high.kind}: {html.escape(high.reason)}).</p>"
     )
-    return f"<h2>More heads</h2>{text}{picture}"
+    return f"<h2>More heads</h2>{text}{shown}"
 
 
 def _slices() -> str:
-    picture = _picture(
+    shown = picture(
         plot_slices(coordinate_slices(minimizer(MarkovTask(length=3, context=100)))),
         "Six parabolas, each with its lowest point marked",
         "The paper's Fig. 10, length 3, n = 100: along each of the first six coordinates the minimizer is the lowest "
         "point. <code>markov-icl slices --length 3 --context 100 --plot slices.png</code>",
     )
-    return f"<h2>Slices of the loss (Fig. 10)</h2>{picture}"
+    return f"<h2>Slices of the loss (Fig. 10)</h2>{shown}"
 
 
 def _map() -> str:
     result = realizability_map([Fraction(i, 40) for i in range(1, 40)], list(range(1, 31)))
-    picture = _picture(
+    shown = picture(
         plot_map(result),
         "Map of the discriminant over context size and start probability",
         "Length 2, uniform prior, exact fractions at every point. Hatched: the discriminant is negative, Theorem 3.3's "
@@ -241,7 +219,7 @@ def _map() -> str:
     )
     share = result.realizable.mean()
     text = f"<p>Real parameters reach the enlarged optimum at {share:.0%} of the points of this grid.</p>"
-    return f"<h2>Where transformer parameters reach the optimum</h2>{text}{picture}"
+    return f"<h2>Where transformer parameters reach the optimum</h2>{text}{shown}"
 
 
 def _weather() -> str:
@@ -275,11 +253,7 @@ def _weather() -> str:
         f"Dirichlet prior fitted to three quarters of the months, rows {alpha} for dry and wet days, gives the task; "
         "the other months test it. Squared errors and shares of right days, ± one standard error over months; no "
         "predictor is expected to beat the Bayes row if the fitted prior is right.</p>"
-        + _table(header, rows, numeric=True)
+        + table(header, rows, numeric=True)
         + f"<p class='soft'>{html.escape('; '.join(notes))}. Nobody knows the true kernel here, so that row is "
         f"missing.</p><p><code>{html.escape(command)}</code></p>"
     )
-
-
-def _depth() -> str:
-    return depth_section(_table, _picture)
