@@ -59,7 +59,10 @@ class RestrictedParameters:
         kind, form = getattr(model, "kind", "unknown"), getattr(model, "form", "none")
         if (kind, form) != ("lsa", "restricted"):
             raise ValueError(f"expected a restricted linear self-attention model; got kind {kind}, form {form}")
-        return cls(model.b.detach().double().cpu().numpy(), model.A.detach().double().cpu().numpy())
+        from markov_icl.models.bridge import layer_parameters
+
+        found = layer_parameters(model)
+        return cls(found.b, found.A)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from markov_icl.depth.descent import Equivalence, Trajectory, descend, equivalen
 from markov_icl.depth.objectives import decompose, first_group, group_values, second_group
 from markov_icl.depth.pareto import distances, front_of, generational_distance, line_front
 from markov_icl.models.predictors import posterior_predictive
+from markov_icl.models.scores import nearest_state
 from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.tasks.sampling import Prompts, sample_prompts
 
@@ -244,10 +245,8 @@ def _right(
     """Return 1 where rounding to the nearest state's value is right; nan for regression, which has no states."""
     if not isinstance(task, MarkovTask):
         return np.full(predictions.shape, np.nan)
-    values = np.array(task.values, dtype=float)
-    nearest = values[np.abs(predictions[..., None] - values).argmin(-1)]
-    result: Float[np.ndarray, "L1 P"] = (nearest == target).astype(float)
-    return result
+    wanted = nearest_state(task, target)
+    return np.array([nearest_state(task, one) == wanted for one in predictions], dtype=float)
 
 
 def _ceiling(task: Task, drawn: Prompts) -> Ceiling | None:
