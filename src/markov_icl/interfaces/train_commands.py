@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json, Plot, Seed, Source, with_task
+from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["register"]
 
@@ -53,6 +53,7 @@ def train(
     save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between two writes.")] = 1000,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the file of --save.")] = False,
     seed: Seed = 0,
+    memory: Memory = 8.0,
     json: Json = False,
     plot: Plot = None,
 ) -> None:
@@ -71,6 +72,7 @@ def train(
         return
     from markov_icl.models.training import train as run
 
+    _require_memory(source.task, model, size, layers, heads, batch, prompts, memory)
     built = _build(source.task, model, layers, heads, form, size, precision, seed)
     with output.status_line("train") as show:
 
@@ -113,6 +115,29 @@ def _build(task: Any, kind: str, layers: int, heads: int, form: str, size: str, 
     elif kind == "gpt2":
         config |= {"size": size, "max_context": task.context}
     return build_model(kind, config, seed=seed, dtype=torch.float32 if precision == 32 else torch.float64)
+
+
+def _require_memory(
+    task: Any, kind: str, size: str, layers: int, heads: int, batch: int, prompts: int | None, memory: float
+) -> None:
+    """Refuse batches that do not fit: what a step keeps for its gradients, and the fixed training set."""
+    D, columns = task.dimension, task.context + 1
+    stored = D * columns
+    if kind in ("lsa", "enlarged"):
+        stored, step = D * D, D * D * (4 + 6 * layers * heads)
+    elif kind == "gpt2":
+        from markov_icl.models.gpt2 import SIZES
+
+        width, blocks, _ = SIZES.get(size, (0, 0, 0))
+        step = 2 * columns * width * (4 + 30 * blocks)
+    else:
+        step = layers * heads * columns * (3 * columns + 4 * D)
+    need = 8e-9 * (batch * step + (prompts or 0) * stored)
+    if not need <= memory:
+        raise ValueError(
+            f"expected steps that fit in {memory:g} GB; got {batch:,} prompts a step that need about {need:.3g} GB "
+            "(lower --batch or --prompts, or raise --memory)"
+        )
 
 
 def _curriculum(text: str | None, context: int) -> Any:
