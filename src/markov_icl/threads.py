@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 
-__all__ = ["blas_threads"]
+__all__ = ["blas_threads", "one_blas_thread"]
 
 _ONE_THREAD_UP_TO = 1500
 
@@ -17,3 +17,10 @@ def blas_threads(size: int) -> AbstractContextManager[object]:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1, user_api="blas") if size <= _ONE_THREAD_UP_TO else nullcontext()
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Return a context in which every caller's BLAS has one thread, so that it does not fight the caller's own."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")

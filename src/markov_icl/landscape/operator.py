@@ -1,0 +1,173 @@
+"""``H`` as an operator: products and losses at lengths where the matrix fits in no memory.
+
+``H X = sum_k w_k S_k X (T4_k / n + (1 - 1/n) mu_k mu_k^T)`` over kernels ``k``, ``X`` as ``[J, m]``: a matrix
+product with ``S_k`` and a product with ``T4_k`` a node, ``O(D^4)`` where the dense ``H`` has ``D^6 / 4`` entries.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from markov_icl.landscape.fourth import Fourth, fourth_of
+from markov_icl.moments.long_nodes import LongNodes, long_nodes
+from markov_icl.tasks.prompts import MarkovTask
+from markov_icl.threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+__all__ = ["ChainOperator", "chain_operator"]
+
+_SHARES = 16
+"""Nodes are dealt into this many sums, added up in order: the result does not depend on the number of threads."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChainOperator:
+    """The quadratic ``E y^2 - 2 h^T X + X^T H X`` of a Markov task, ``H`` by its products alone.
+
+    Stands wherever :class:`~markov_icl.moments.system.Moments` does and no entries of ``H`` are asked for.
+
+    Attributes:
+        nodes: kernels that stand for the prior, with their moments of degree two.
+        fourth: products with their moments of degree four.
+        context: ``n``.
+        h: ``[N]``.
+        y2: ``E y^2``, in squared states.
+        threads: how many; None means all cores this process may use.
+    """
+
+    nodes: LongNodes
+    fourth: Fourth
+    context: int
+    h: Float[np.ndarray, "N"]
+    y2: float
+    threads: int | None = None
+    _scaled: Float[np.ndarray, "K J J"] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scaled", self.nodes.query * (self.nodes.weights / self.context)[:, None, None])
+
+    @property
+    def blocks(self) -> int:
+        """Return ``J``."""
+        return int(self.nodes.query.shape[1])
+
+    @property
+    def dimension(self) -> int:
+        """Return ``D``."""
+        return self.blocks + 1
+
+    @property
+    def size(self) -> int:
+        """Return ``N = J m``, the number of unknowns."""
+        return int(self.h.shape[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(N, N)``."""
+        return self.size, self.size
+
+    @property
+    def method(self) -> str:
+        """Return how the nodes were chosen."""
+        return self.nodes.method
+
+    @property
+    def error(self) -> str:
+        """Return what is known about the error of the average over kernels, in words."""
+        return self.nodes.error
+
+    def apply(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``H X`` for ``X`` of shape ``[N]`` or ``[N, c]``."""
+        if X.ndim == 2:
+            return np.stack([self.apply(column) for column in X.T], axis=1)
+        with one_blas_thread():
+            return self._apply(X)
+
+    adjoint = apply  # H is symmetric
+
+    def _apply(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        Z = np.ascontiguousarray(X.reshape(self.blocks, -1).T)
+        Y = self._each_share(lambda share: self._share(Z, share))
+        if self.context > 1:
+            seen = np.matmul((self.nodes.mu @ Z)[:, None, :], self._scaled)[:, 0]
+            Y += self.nodes.mu.T @ ((self.context - 1) * seen)
+        return Y.T.reshape(-1)
+
+    def _share(self, Z: NDArray[np.float64], share: range) -> NDArray[np.float64]:
+        V, Y = np.empty_like(Z), np.zeros_like(Z)
+        for k in share:
+            np.matmul(Z, self._scaled[k], out=V)
+            self.fourth.add(k, V, Y)
+        return Y
+
+    def _each_share(self, work: Callable[[range], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the sum of ``work`` over shares of the nodes, in an order of its own."""
+        shares = [range(first, self.nodes.size, _SHARES) for first in range(min(_SHARES, self.nodes.size))]
+        with ThreadPoolExecutor(self.threads or len(os.sched_getaffinity(0))) as pool:
+            parts = pool.map(work, shares)
+            total = next(parts)
+            for part in parts:
+                total += part
+        return total
+
+    def loss(self, X: NDArray[np.float64]) -> float:
+        """Return ``f~(X)``, in squared states, for ``X`` of shape ``[N]``."""
+        return float(self.y2 + X @ (self.apply(X) - 2 * self.h))
+
+    def gradient(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``2 (H X - h)``, ``[N]``."""
+        return 2 * (self.apply(X) - self.h)
+
+    def diagonal(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return ``H[c, c]`` for the coordinates ``c``, one product each."""
+        units = np.zeros((self.size, len(index)))
+        units[index, np.arange(len(index))] = 1.0
+        return np.asarray((units * self.apply(units)).sum(0))
+
+    def node_losses(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``E[(prediction - y)^2 | node]`` for ``X`` of shape ``[N]``, ``[K]``."""
+        nodes, n = self.nodes, self.context
+        Z = np.ascontiguousarray(X.reshape(self.blocks, -1).T)
+
+        def work(share: range) -> NDArray[np.float64]:
+            quartic = np.zeros(nodes.size)
+            for k in share:
+                Y = np.zeros_like(Z)
+                self.fourth.add(k, Z, Y)
+                quartic[k] = np.vdot(Z.T @ Y, nodes.query[k])
+            return quartic
+
+        with one_blas_thread():
+            seen = nodes.mu @ Z
+            quartic = self._each_share(work)
+            square = np.einsum("kj,kji,ki->k", seen, nodes.query, seen)
+            return np.asarray(nodes.square - 2 * (seen * nodes.label).sum(1) + quartic / n + (1 - 1 / n) * square)
+
+    def linear_operator(self) -> LinearOperator:
+        """Return ``H`` for SciPy's iterative methods."""
+        from scipy.sparse.linalg import LinearOperator
+
+        given: dict[str, Any] = {"matvec": self.apply, "rmatvec": self.adjoint, "matmat": self.apply, "dtype": float}
+        return LinearOperator(self.shape, **given)
+
+    def dense(self) -> NDArray[np.float64]:
+        """Return the matrix ``H`` ``[N, N]``, a product for each column: for small tasks and tests."""
+        return self.apply(np.eye(self.size))
+
+
+def chain_operator(task: MarkovTask, points: int = 4096, seed: int = 0, threads: int | None = None) -> ChainOperator:
+    """Return the quadratic of a Markov task without its matrix; the arguments of :func:`long_nodes`."""
+    nodes = long_nodes(task, points, seed)
+    h = (nodes.label * nodes.weights[:, None]).T @ nodes.mu
+    y2 = float(nodes.weights @ nodes.square)
+    return ChainOperator(nodes, fourth_of(task, nodes), task.context, h.reshape(-1), y2, threads)
