@@ -17,9 +17,10 @@ from markov_icl.moments.conditional import chain_moments, tuple_count, tuple_pla
 from markov_icl.moments.long_nodes import LongNodes
 from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["BinaryFourth", "Fourth", "TransferFourth"]
+__all__ = ["BinaryFourth", "Fourth", "TransferFourth", "fourth_of"]
 
 _CHUNK_NUMBERS = 20_000_000
+_ROWS = 256
 
 
 class Fourth(Protocol):
@@ -71,14 +72,24 @@ class BinaryFourth:
         D = self.one.shape[1]
         rows, columns = vech_indices(D)
         later = self.powers[:, rows] * self.powers[:, columns - rows]
-        quads = np.broadcast_arrays(rows[:, None], columns[:, None], rows, columns)
-        t1, t2, t3, t4 = np.sort(np.stack(quads, axis=-1).astype(np.int16), axis=-1).transpose(2, 0, 1)
-        first = _packed(t1, t2, D)
-        second = _packed(t3 - t2, t4 - t2, D)
-        place = first.astype(np.int32) * len(rows) + second
-        del quads, t1, t2, t3, t4, first, second
+        place = _quad_places(D)
         for column in weights.T:
             yield ((self.mu * column[:, None]).T @ later).reshape(-1)[place]
+
+
+def _quad_places(dimension: int) -> Array:
+    """Return ``[t1, t2] m + [t3 - t2, t4 - t2]`` of the sorted times of every two packed entries, ``[m, m]``."""
+    rows, columns = (index.astype(np.int16) for index in vech_indices(dimension))
+    m = len(rows)
+    place = np.empty((m, m), dtype=np.int64 if m * m > 2**31 - 1 else np.int32)
+    for first in range(0, m, _ROWS):
+        here = slice(first, first + _ROWS)
+        quads = np.broadcast_arrays(rows[here, None], columns[here, None], rows, columns)
+        t1, t2, t3, t4 = np.sort(np.stack(quads), axis=0)
+        place[here] = _packed(t1, t2, dimension)
+        place[here] *= m
+        place[here] += _packed(t3 - t2, t4 - t2, dimension)
+    return place
 
 
 def _packed(i: Array, k: Array, dimension: int) -> Array:
@@ -154,7 +165,3 @@ def fourth_of(task: MarkovTask, nodes: LongNodes) -> Fourth:
     """Return the fast products where the chain is binary, transfer matrices otherwise."""
     return BinaryFourth.of(nodes, task.dimension) if nodes.spectrum is not None else TransferFourth.of(nodes, task)
 
-
-def gather_bytes(dimension: int) -> int:
-    """Return the bytes that one average needs beside its result."""
-    return 24 * vech_size(dimension) ** 2

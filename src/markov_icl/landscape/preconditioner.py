@@ -1,0 +1,144 @@
+"""A block preconditioner of ``H``: in one basis of the query all blocks are nearly decoupled.
+
+``W^T S_k W`` is nearly ``diag(s_kj)`` for all kernels at once, so ``(W (x) I)^T H (W (x) I)`` is nearly block
+diagonal with blocks ``sum_k w_k s_kj Sgg_k``. Columns ``j`` with like ``s_kj`` share one Cholesky factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from markov_icl.features import vech_size
+from markov_icl.landscape.joint_diagonal import joint_diagonal
+from markov_icl.landscape.operator import ChainOperator
+from markov_icl.threads import blas_threads
+
+__all__ = ["BlockPreconditioner", "block_preconditioner", "factor_gigabytes", "wanted_groups", "work_gigabytes"]
+
+_ALL_GROUPS = 32
+_RIDGES = (0.0, 1e-14, 1e-12, 1e-10, 1e-8)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockPreconditioner:
+    """``M = (W (x) I)^-T blockdiag(B_g) (W (x) I)^-1``; only ``M^-1`` is ever applied.
+
+    Attributes:
+        basis: ``W``, ``[J, J]``.
+        groups: which columns of ``W`` share a block.
+        factors: Cholesky factors in rectangular full packed form, half the memory of a square.
+        ridge: what was added to every equilibrated block's diagonal; positive where one is singular.
+        scales: roots of the blocks' diagonals, ``[groups, m]``.
+    """
+
+    basis: Float[np.ndarray, "J J"]
+    groups: tuple[NDArray[np.intp], ...]
+    factors: tuple[NDArray[np.float64], ...]
+    ridge: float
+    scales: Float[np.ndarray, "groups m"]
+
+    def solve(self, R: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``M^-1 R``, ``[N]``."""
+        from scipy.linalg.lapack import dpftrs
+
+        J, m = len(self.basis), self.scales.shape[1]
+        turned = self.basis.T @ R.reshape(J, m)
+        with blas_threads(m):
+            for columns, factor, scale in zip(self.groups, self.factors, self.scales, strict=True):
+                solved, _ = dpftrs(m, factor, (turned[columns] / scale).T)
+                turned[columns] = solved.T / scale
+            return np.asarray((self.basis @ turned).reshape(-1))
+
+
+def wanted_groups(blocks: int) -> int:
+    """Return how many factors pay: one a column up to 32 columns, one in four beyond."""
+    return blocks if blocks <= _ALL_GROUPS else max(_ALL_GROUPS // 2, blocks // 4)
+
+
+def factor_gigabytes(dimension: int) -> float:
+    """Return what one factor takes."""
+    return 4 * vech_size(dimension) * (vech_size(dimension) + 1) / 1e9
+
+
+def work_gigabytes(dimension: int) -> float:
+    """Return what building the factors takes beside them: a few matrices of order ``m``."""
+    return 36 * vech_size(dimension) ** 2 / 1e9
+
+
+def block_preconditioner(
+    operator: ChainOperator, groups: int, progress: Callable[[float], None] | None = None
+) -> BlockPreconditioner:
+    """Build ``groups`` blocks, each ``sum_k w_k mean_j(s_kj) (T4_k / n + (1 - 1/n) mu_k mu_k^T)``.
+
+    Args:
+        operator: ``H``.
+        groups: number of factors, at most ``J``.
+        progress: called with the finished share, 0 to 1.
+
+    Source: long-chains.md, section 3.
+    """
+    nodes, n = operator.nodes, operator.context
+    basis, diagonals = _basis(operator)
+    members = _linked(diagonals, nodes.weights, groups)
+    weights = np.stack([nodes.weights * diagonals[:, g].mean(1) for g in members], axis=1)
+    factors, scales, ridge = [], [], 0.0
+    m = nodes.mu.shape[1]
+    with blas_threads(m):
+        for g, block in enumerate(operator.fourth.averages(weights / n)):
+            if n > 1:
+                block += (nodes.mu * ((1 - 1 / n) * weights[:, g, None])).T @ nodes.mu
+            factor, scale, added = _factor(block)
+            factors.append(factor)
+            scales.append(scale)
+            ridge = max(ridge, added)
+            if progress is not None:
+                progress((g + 1) / groups)
+    return BlockPreconditioner(basis, members, tuple(factors), ridge, np.array(scales))
+
+
+def _basis(operator: ChainOperator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the joint basis and diagonals; the identity where the query's average is singular."""
+    query, weights = operator.nodes.query, operator.nodes.weights
+    with blas_threads(operator.blocks):
+        try:
+            return joint_diagonal(query, weights)
+        except np.linalg.LinAlgError:
+            diagonals = np.einsum("kjj->kj", query)
+            return np.eye(operator.blocks), diagonals + 1e-12 * max(float(diagonals.max()), 1e-300)
+
+
+def _linked(
+    diagonals: NDArray[np.float64], weights: NDArray[np.float64], groups: int
+) -> tuple[NDArray[np.intp], ...]:
+    """Group columns by complete linkage on ``log s_kj``, kernels weighted as they are averaged."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    columns = diagonals.shape[1]
+    if groups >= columns:
+        return tuple(np.array([j]) for j in range(columns))
+    features = np.log(np.maximum(diagonals, 1e-12 * diagonals.max())) * np.sqrt(weights)[:, None]
+    labels = fcluster(linkage(features.T, "complete"), groups, "maxclust")
+    return tuple(np.flatnonzero(labels == label) for label in np.unique(labels))
+
+
+def _factor(block: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return the packed Cholesky factor of the equilibrated block, its scale and the ridge it took."""
+    from scipy.linalg.lapack import dpftrf, dtrttf
+
+    m = len(block)
+    diagonal = block.diagonal()
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    block /= scale
+    block /= scale[:, None]
+    for ridge in _RIDGES:
+        block.reshape(-1)[:: m + 1] = 1.0 + ridge
+        packed, _ = dtrttf(block.T)
+        factor, failed = dpftrf(m, packed, overwrite_a=1)
+        if not failed:
+            return factor, scale, ridge
+    raise ValueError("expected positive semidefinite moments; got a block with a negative eigenvalue")
