@@ -165,9 +165,12 @@ class ChainOperator:
         return self.apply(np.eye(self.size))
 
 
-def chain_operator(task: MarkovTask, points: int = 4096, seed: int = 0, threads: int | None = None) -> ChainOperator:
+def chain_operator(
+    task: MarkovTask, points: int = 4096, seed: int = 0, threads: int | None = None, device: str = "cpu"
+) -> ChainOperator:
     """Return the quadratic of a Markov task without its matrix; the arguments of :func:`long_nodes`."""
-    nodes = long_nodes(task, points, seed)
-    h = (nodes.label * nodes.weights[:, None]).T @ nodes.mu
+    with one_blas_thread():
+        nodes = long_nodes(task, points, seed)
+        h = (nodes.label * nodes.weights[:, None]).T @ nodes.mu
     y2 = float(nodes.weights @ nodes.square)
     return ChainOperator(nodes, fourth_of(task, nodes), task.context, h.reshape(-1), y2, threads)

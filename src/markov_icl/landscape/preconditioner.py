@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from markov_icl.features import vech_size
 from markov_icl.landscape.joint_diagonal import joint_diagonal
 from markov_icl.landscape.operator import ChainOperator
-from markov_icl.threads import blas_threads
+from markov_icl.threads import blas_threads, one_blas_thread
 
 __all__ = ["BlockPreconditioner", "block_preconditioner", "factor_gigabytes", "wanted_groups", "work_gigabytes"]
 
@@ -48,7 +48,7 @@ class BlockPreconditioner:
 
         J, m = len(self.basis), self.scales.shape[1]
         turned = self.basis.T @ R.reshape(J, m)
-        with blas_threads(m):
+        with one_blas_thread():  # few right-hand sides: bound by memory, and idle threads would only spin
             for columns, factor, scale in zip(self.groups, self.factors, self.scales, strict=True):
                 solved, _ = dpftrs(m, factor, (turned[columns] / scale).T)
                 turned[columns] = solved.T / scale

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from markov_icl.features import Array
 from markov_icl.tasks.kernels import DirichletPrior
+from markov_icl.threads import one_blas_thread
 
 __all__ = ["SpectralRule", "spectral_rule"]
 
@@ -79,10 +80,11 @@ def spectral_rule(prior: DirichletPrior, transitions: int) -> SpectralRule:
         raise ValueError(f"expected a prior over binary kernels of order 1; got rows and states {prior.shape}")
     (b0, a0), (b1, a1) = ((float(q) for q in row) for row in prior.alpha)
     halves = [_Half(a0, b0, a1, b1, 1), _Half(a1, b1, a0, b0, -1)]
-    parts = [half.compressed(transitions) for half in halves]
-    lam, s, weights = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    found = _moments(lam, s, weights, transitions)
-    aside = sum((half.moments(transitions, 0.5) for half in halves), np.zeros_like(found))
+    with one_blas_thread():
+        parts = [half.compressed(transitions) for half in halves]
+        lam, s, weights = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        found = _moments(lam, s, weights, transitions)
+        aside = sum((half.moments(transitions, 0.5) for half in halves), np.zeros_like(found))
     return SpectralRule(lam, s, weights, float(np.abs(found - aside).max()))
 
 
@@ -181,7 +183,7 @@ class _Half:
         functions = (self._powers(x, transitions)[:, :, None] * (given / root[:, None])[:, None, :]).reshape(len(x), -1)
         basis, sizes = _range(functions)
         basis = basis[:, sizes > _RANK * sizes[0]]
-        shares, _ = nnls(basis.T, basis.T @ root, maxiter=100 * len(x), atol=1e-14)
+        shares, _ = nnls(basis.T, basis.T @ root, maxiter=100 * len(x))
         chosen = shares > 0
         s, conditional = self.conditional(x[chosen], y)
         nodes, inner = _gauss(np.ascontiguousarray(s), conditional, _S_NODES)
