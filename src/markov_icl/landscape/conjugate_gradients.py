@@ -26,7 +26,6 @@ class Solution:
         energy: ``R^T M^-1 R`` of that residual.
         iterations: products with ``H``.
         ritz: smallest and largest Ritz value of ``M^-1 H``.
-        converged: whether ``relative`` is at most the tolerance.
     """
 
     X: Float[np.ndarray, "N"]
@@ -35,7 +34,6 @@ class Solution:
     energy: float
     iterations: int
     ritz: tuple[float, float]
-    converged: bool
 
 
 Product = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -45,7 +43,7 @@ def conjugate_gradients(
     product: Product,
     precondition: Product,
     h: NDArray[np.float64],
-    tolerance: float = 1e-10,
+    tolerance: float = 1e-11,
     most: int = 1000,
     progress: Callable[[int, float], None] | None = None,
     start: NDArray[np.float64] | None = None,
@@ -71,7 +69,7 @@ def conjugate_gradients(
         before = float(np.linalg.norm(R))
         if before <= tolerance * norm or done >= most:
             break
-        step, seen, values = _run(product, precondition, R, tolerance * norm, most - done, lambda i, r: _tell(progress, done + i, r / norm))
+        step, seen, values = _run(product, precondition, R, tolerance * norm, most - done, _scaled(progress, done, norm))
         done += seen + 1
         trial = X + step
         left = h - product(trial)
@@ -80,12 +78,15 @@ def conjugate_gradients(
         X, R = trial, left
         ritz = values if ritz == (1.0, 1.0) else (min(ritz[0], values[0]), max(ritz[1], values[1]))
     relative = float(np.linalg.norm(R)) / norm
-    return Solution(X, R, relative, float(R @ precondition(R)), done, ritz, relative <= tolerance)
+    return Solution(X, R, relative, float(R @ precondition(R)), done, ritz)
 
 
-def _tell(progress: Callable[[int, float], None] | None, iteration: int, relative: float) -> None:
-    if progress is not None:
-        progress(iteration, relative)
+def _scaled(progress: Callable[[int, float], None] | None, done: int, norm: float) -> Callable[[int, float], None]:
+    def tell(iteration: int, size: float) -> None:
+        if progress is not None:
+            progress(done + iteration, size / norm)
+
+    return tell
 
 
 def _run(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from markov_icl.features import block_labels
 from markov_icl.landscape.convexity import Convexity, convexity, null_space
-from markov_icl.landscape.operator import ChainOperator, chain_operator
+from markov_icl.landscape.operator import ChainOperator
 from markov_icl.landscape.symbolic import SymbolicForm, symbolic_minimizer
 from markov_icl.moments.compute import (
     DEFAULT_MEMORY_GB,
@@ -123,12 +123,13 @@ def minimizer(
     if method == "auto":
         method = _cheapest(task, memory)
     if method == "operator":
-        from markov_icl.landscape.iterative import solve_operator
+        from markov_icl.landscape.iterative import iterative_minimizer
 
         if not isinstance(task, MarkovTask):
             raise ValueError("expected a Markov task for method operator; got a regression task (use dense)")
-        operator = chain_operator(task, min(points, _SAMPLED_POINTS), seed, threads, device)
-        return solve_operator(operator, memory, progress=progress, residual=residual)
+        return iterative_minimizer(
+            task, memory, min(points, _SAMPLED_POINTS), seed, threads, device, progress, residual
+        )
     if device != "cpu":
         raise ValueError(f"expected device cpu unless method is operator; got {device!r:.40} with {method}")
     if method == "dense":

@@ -37,7 +37,7 @@ class ChainOperator:
     Stands wherever :class:`~markov_icl.moments.system.Moments` does and no entries of ``H`` are asked for.
 
     Attributes:
-        nodes: kernels that stand for the prior, with their moments of degree two.
+        average: kernels that stand for the prior, with their moments of degree two.
         fourth: products with their moments of degree four.
         context: ``n``.
         h: ``[N]``.
@@ -45,7 +45,7 @@ class ChainOperator:
         threads: how many; None means all cores this process may use.
     """
 
-    nodes: LongNodes
+    average: LongNodes
     fourth: Fourth
     context: int
     h: Float[np.ndarray, "N"]
@@ -54,12 +54,12 @@ class ChainOperator:
     _scaled: Float[np.ndarray, "K J J"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_scaled", self.nodes.query * (self.nodes.weights / self.context)[:, None, None])
+        object.__setattr__(self, "_scaled", self.average.query * (self.average.weights / self.context)[:, None, None])
 
     @property
     def blocks(self) -> int:
         """Return ``J``."""
-        return int(self.nodes.query.shape[1])
+        return int(self.average.query.shape[1])
 
     @property
     def dimension(self) -> int:
@@ -77,14 +77,19 @@ class ChainOperator:
         return self.size, self.size
 
     @property
+    def nodes(self) -> int:
+        """Return the number of kernels averaged over."""
+        return self.average.size
+
+    @property
     def method(self) -> str:
         """Return how the nodes were chosen."""
-        return self.nodes.method
+        return self.average.method
 
     @property
     def error(self) -> str:
         """Return what is known about the error of the average over kernels, in words."""
-        return self.nodes.error
+        return self.average.error
 
     def apply(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``H X`` for ``X`` of shape ``[N]`` or ``[N, c]``."""
@@ -99,8 +104,8 @@ class ChainOperator:
         Z = np.ascontiguousarray(X.reshape(self.blocks, -1).T)
         Y = self._each_share(lambda share: self._share(Z, share))
         if self.context > 1:
-            seen = np.matmul((self.nodes.mu @ Z)[:, None, :], self._scaled)[:, 0]
-            Y += self.nodes.mu.T @ ((self.context - 1) * seen)
+            seen = np.matmul((self.average.mu @ Z)[:, None, :], self._scaled)[:, 0]
+            Y += self.average.mu.T @ ((self.context - 1) * seen)
         return Y.T.reshape(-1)
 
     def _share(self, Z: NDArray[np.float64], share: range) -> NDArray[np.float64]:
@@ -112,7 +117,7 @@ class ChainOperator:
 
     def _each_share(self, work: Callable[[range], NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the sum of ``work`` over shares of the nodes, in an order of its own."""
-        shares = [range(first, self.nodes.size, _SHARES) for first in range(min(_SHARES, self.nodes.size))]
+        shares = [range(first, self.average.size, _SHARES) for first in range(min(_SHARES, self.average.size))]
         with ThreadPoolExecutor(self.threads or len(os.sched_getaffinity(0))) as pool:
             parts = pool.map(work, shares)
             total = next(parts)
@@ -136,7 +141,7 @@ class ChainOperator:
 
     def node_losses(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``E[(prediction - y)^2 | node]`` for ``X`` of shape ``[N]``, ``[K]``."""
-        nodes, n = self.nodes, self.context
+        nodes, n = self.average, self.context
         Z = np.ascontiguousarray(X.reshape(self.blocks, -1).T)
 
         def work(share: range) -> NDArray[np.float64]:

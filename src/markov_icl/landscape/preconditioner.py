@@ -82,7 +82,7 @@ def block_preconditioner(
 
     Source: long-chains.md, section 3.
     """
-    nodes, n = operator.nodes, operator.context
+    nodes, n = operator.average, operator.context
     basis, diagonals = _basis(operator)
     members = _linked(diagonals, nodes.weights, groups)
     weights = np.stack([nodes.weights * diagonals[:, g].mean(1) for g in members], axis=1)
@@ -103,7 +103,7 @@ def block_preconditioner(
 
 def _basis(operator: ChainOperator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the joint basis and diagonals; the identity where the query's average is singular."""
-    query, weights = operator.nodes.query, operator.nodes.weights
+    query, weights = operator.average.query, operator.average.weights
     with blas_threads(operator.blocks):
         try:
             return joint_diagonal(query, weights)
