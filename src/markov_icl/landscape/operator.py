@@ -125,6 +125,29 @@ class ChainOperator:
                 total += part
         return total
 
+    def compressed(self, K: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(I_J (x) K)^T H (I_J (x) K)`` for ``K`` of shape ``[m, p]``, ``[J p, J p]``."""
+        nodes, n = self.average, self.context
+        K = np.ascontiguousarray(K)
+        p, J = K.shape[1], self.blocks
+        each = np.empty((nodes.size, p, p))
+
+        def work(share: range) -> NDArray[np.float64]:
+            for k in share:
+                Y = np.zeros_like(K)
+                self.fourth.add(k, K, Y)
+                each[k] = K.T @ Y
+            return np.zeros(0)
+
+        with one_blas_thread():
+            self._each_share(work)
+            seen = nodes.mu @ K
+            each /= n
+            each += (1 - 1 / n) * seen[:, :, None] * seen[:, None, :]
+            F = (nodes.query * nodes.weights[:, None, None]).reshape(-1, J * J).T @ each.reshape(-1, p * p)
+        F = F.reshape(J, J, p, p).transpose(0, 2, 1, 3).reshape(J * p, J * p)
+        return np.asarray((F + F.T) / 2)
+
     def loss(self, X: NDArray[np.float64]) -> float:
         """Return ``f~(X)``, in squared states, for ``X`` of shape ``[N]``."""
         return float(self.y2 + X @ (self.apply(X) - 2 * self.h))
