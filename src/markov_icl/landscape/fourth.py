@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +23,7 @@ _CHUNK_NUMBERS = 20_000_000
 _ROWS = 256
 
 
+@runtime_checkable
 class Fourth(Protocol):
     """What the operator needs of the fourth moments."""
 

@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 Progress = Callable[[int, int, float], None]
 """Called after each start with the starts done, all starts, and the least loss so far."""
 
-_FOLLOWED = 2
+_FOLLOWED = 3
 """Starts followed down on long chains, where an evaluation takes a tenth of a second or more."""
 _SAME = 1e-6
 """Two minima are one when their points differ by at most this, relative to the larger norm."""
@@ -155,7 +155,7 @@ def search(
     if not queue:
         raise ValueError("expected starts >= 1, informed starts or initial points; got none of them")
     if isinstance(quadratic, MatrixFree):
-        return _search_long(quadratic, E, queue, len(guesses), progress)
+        return _search_long(quadratic, E, W, queue, len(guesses), progress)
     ends, least = [], np.inf
     with blas_threads(quadratic.h.size):
         for done, start in enumerate(queue, 1):
@@ -167,7 +167,7 @@ def search(
 
 
 def _search_long(
-    quadratic: MatrixFree, E: Array, queue: list[Array], informed: int, progress: Progress | None
+    quadratic: MatrixFree, E: Array, W: Array, queue: list[Array], informed: int, progress: Progress | None
 ) -> Fit:
     """Evaluate every start, follow the lowest few: by L-BFGS, whose steps are cheap, then by Newton to the end."""
     losses = []
@@ -175,14 +175,14 @@ def _search_long(
         losses.append(reduced(quadratic, E, start)[0])
         if progress is not None:
             progress(done, len(queue) + _FOLLOWED, min(losses))
-    order = np.argsort(losses, kind="stable")[:_FOLLOWED]
-    chosen = sorted(order.tolist())
+    chosen = np.argsort(losses, kind="stable")[:_FOLLOWED].tolist()
     ends = []
     for done, index in enumerate(chosen, len(queue) + 1):
-        ends.append(descend(quadratic, E, approach(quadratic, E, queue[index])))
+        ends.append(descend(quadratic, E, approach(quadratic, E, queue[index], W)))
         if progress is not None:
             progress(done, len(queue) + _FOLLOWED, min(end.point.loss for end in ends))
-    fit = _collect(quadratic, ends, sum(index < informed for index in chosen))
+    informed_first = sorted(range(len(chosen)), key=lambda place: chosen[place] >= informed)
+    fit = _collect(quadratic, [ends[place] for place in informed_first], sum(index < informed for index in chosen))
     return replace(fit, screened=len(queue) - len(chosen))
 
 

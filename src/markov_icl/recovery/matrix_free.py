@@ -17,7 +17,7 @@ from markov_icl.landscape.operator import ChainOperator
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.recovery.projection import frame, products_of
 from markov_icl.recovery.quadratic import Normal, Quadratic
-from markov_icl.tasks.prompts import MarkovTask
+from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.threads import blas_threads
 
 __all__ = ["MatrixFree", "approach", "is_beyond_dense", "loss_and_gradient", "reduced"]
@@ -25,13 +25,14 @@ __all__ = ["MatrixFree", "approach", "is_beyond_dense", "loss_and_gradient", "re
 Array = NDArray[np.float64]
 
 _DENSE_LENGTH = 21
-_ENOUGH = 1e-7
+_ENOUGH = 1e-6
+_MEMORY = 30
 _MOST_STEPS = 200
 
 
-def is_beyond_dense(task: MarkovTask) -> bool:
+def is_beyond_dense(task: Task) -> bool:
     """Return whether the search should go without the matrix: binary chains of order 1 beyond length 21."""
-    return is_binary(task) and task.length > _DENSE_LENGTH
+    return isinstance(task, MarkovTask) and is_binary(task) and task.length > _DENSE_LENGTH
 
 
 def loss_and_gradient(operator: ChainOperator, b: Array, A: Array) -> tuple[float, Array, Array]:
@@ -163,8 +164,14 @@ def reduced(quadratic: Quadratic, E: Array, subspace: Array, slope: bool = False
     return loss, np.asarray(np.linalg.solve(change, at_frame.T).T)
 
 
-def approach(quadratic: Quadratic, E: Array, subspace: Array) -> Array:
-    """Go most of the way down by L-BFGS in the entries of ``subspace`` ``[D, r]``.
+def approach(quadratic: Quadratic, E: Array, subspace: Array, W: Array) -> Array:
+    """Go most of the way down by L-BFGS from ``subspace`` ``[D, r]``.
+
+    Args:
+        quadratic: the loss.
+        E: :func:`~markov_icl.recovery.projection.forms` of its dimension.
+        subspace: independent columns.
+        W: coordinates in which the loss is about equally curved, :func:`~markov_icl.recovery.starts.balance`.
 
     Source: Liu & Nocedal (1989).
     """
@@ -173,11 +180,11 @@ def approach(quadratic: Quadratic, E: Array, subspace: Array) -> Array:
     shape = subspace.shape
 
     def evaluate(flat: Array) -> tuple[float, Array]:
-        loss, gradient = reduced(quadratic, E, flat.reshape(shape), slope=True)
-        return loss, gradient.reshape(-1)
+        loss, gradient = reduced(quadratic, E, W @ flat.reshape(shape), slope=True)
+        return loss, (W.T @ gradient).reshape(-1)
 
-    start = frame(subspace)[:, : shape[1]].reshape(-1)
-    options = {"maxiter": _MOST_STEPS, "gtol": _ENOUGH * abs(quadratic.y2), "ftol": 1e-13}
+    start = frame(np.linalg.solve(W, subspace))[:, : shape[1]].reshape(-1)
+    options = {"maxiter": _MOST_STEPS, "gtol": _ENOUGH * abs(quadratic.y2), "ftol": 1e-13, "maxcor": _MEMORY}
     found = minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x.reshape(shape))
+    return np.asarray(W @ found.x.reshape(shape))
 
