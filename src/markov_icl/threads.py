@@ -5,9 +5,13 @@ Small matrices are slower with several BLAS threads, hundreds of times so when t
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from itertools import cycle
+from threading import Lock
 
-__all__ = ["blas_threads", "one_blas_thread"]
+__all__ = ["blas_threads", "cores", "one_blas_thread", "thread_pool"]
 
 _ONE_THREAD_UP_TO = 1500
 
@@ -24,3 +28,25 @@ def one_blas_thread() -> AbstractContextManager[object]:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(limits=1, user_api="blas")
+
+
+def cores() -> list[int]:
+    """Return the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def thread_pool(threads: int | None = None) -> ThreadPoolExecutor:
+    """Return a pool whose threads have a core each: some machines leave new threads on the core of their parent.
+
+    Deal it more pieces of work than threads, so that a core that is busy elsewhere gets fewer of them.
+    """
+    usable = cores()
+    turns, lock = cycle(usable), Lock()
+
+    def settle() -> None:
+        with lock:
+            core = next(turns)
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {core})
+
+    return ThreadPoolExecutor(threads or len(usable), initializer=settle)

@@ -79,12 +79,14 @@ def optimum(
     from markov_icl.interfaces import output
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.factor import recover
+    from markov_icl.threads import blas_threads
 
     output.check_target(plot)
     with output.progress_bar("moments") as progress:
         options = {"memory": memory, "seed": seed, "progress": progress, "device": device}
         form = minimizer(source.task, method, residual=output.residual_bar(progress), **options)
-    recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
+    with blas_threads(form.moments.dimension):
+        recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     if plot is not None:
         from markov_icl.interfaces.plots import plot_blocks
 

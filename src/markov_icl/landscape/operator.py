@@ -6,9 +6,7 @@ product with ``S_k`` and a product with ``T4_k`` a node, ``O(D^4)`` where the de
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 from markov_icl.landscape.fourth import Fourth, fourth_of
 from markov_icl.moments.long_nodes import LongNodes, long_nodes
 from markov_icl.tasks.prompts import MarkovTask
-from markov_icl.threads import one_blas_thread
+from markov_icl.threads import one_blas_thread, thread_pool
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -118,7 +116,7 @@ class ChainOperator:
     def _each_share(self, work: Callable[[range], NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the sum of ``work`` over shares of the nodes, in an order of its own."""
         shares = [range(first, self.average.size, _SHARES) for first in range(min(_SHARES, self.average.size))]
-        with ThreadPoolExecutor(self.threads or len(os.sched_getaffinity(0))) as pool:
+        with thread_pool(self.threads) as pool:
             parts = pool.map(work, shares)
             total = next(parts)
             for part in parts:

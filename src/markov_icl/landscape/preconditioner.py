@@ -7,6 +7,7 @@ diagonal with blocks ``sum_k w_k s_kj Sgg_k``. Columns ``j`` with like ``s_kj`` 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 from markov_icl.features import vech_size
 from markov_icl.landscape.joint_diagonal import joint_diagonal
 from markov_icl.landscape.operator import ChainOperator
-from markov_icl.threads import blas_threads, one_blas_thread
+from markov_icl.threads import one_blas_thread, thread_pool
 
 __all__ = ["BlockPreconditioner", "block_preconditioner", "factor_gigabytes", "wanted_groups", "work_gigabytes"]
 
 _ALL_GROUPS = 32
+_WORKERS = 2
+_Part = tuple[NDArray[np.float64], NDArray[np.float64], float]
 _RIDGES = (0.0, 1e-14, 1e-12, 1e-10, 1e-8)
 
 
@@ -67,7 +70,7 @@ def factor_gigabytes(dimension: int) -> float:
 
 def work_gigabytes(dimension: int) -> float:
     """Return what building the factors takes beside them: a few matrices of order ``m``."""
-    return 36 * vech_size(dimension) ** 2 / 1e9
+    return 8 * (2 + 3 * _WORKERS) * vech_size(dimension) ** 2 / 1e9
 
 
 def block_preconditioner(
@@ -86,25 +89,31 @@ def block_preconditioner(
     basis, diagonals = _basis(operator)
     members = _linked(diagonals, nodes.weights, groups)
     weights = np.stack([nodes.weights * diagonals[:, g].mean(1) for g in members], axis=1)
-    factors, scales, ridge = [], [], 0.0
-    m = nodes.mu.shape[1]
-    with blas_threads(m):
+    mu, done, parts = nodes.mu, 0, []
+
+    def finish(block: NDArray[np.float64], column: NDArray[np.float64]) -> _Part:
+        if n > 1:
+            block += (mu * ((1 - 1 / n) * column)[:, None]).T @ mu
+        return _factor(block)
+
+    with one_blas_thread(), thread_pool(_WORKERS) as pool:
+        waiting: list[Future[_Part]] = []
         for g, block in enumerate(operator.fourth.averages(weights / n)):
-            if n > 1:
-                block += (nodes.mu * ((1 - 1 / n) * weights[:, g, None])).T @ nodes.mu
-            factor, scale, added = _factor(block)
-            factors.append(factor)
-            scales.append(scale)
-            ridge = max(ridge, added)
+            waiting.append(pool.submit(finish, block, weights[:, g]))
+            if len(waiting) == _WORKERS:  # no more blocks at once than work_gigabytes allows for
+                parts.append(waiting.pop(0).result())
+            done += 1
             if progress is not None:
-                progress((g + 1) / groups)
-    return BlockPreconditioner(basis, members, tuple(factors), ridge, np.array(scales))
+                progress(done / len(members))
+        parts += [one.result() for one in waiting]
+    factors, scales, ridges = zip(*parts, strict=True)
+    return BlockPreconditioner(basis, members, factors, max(ridges), np.array(scales))
 
 
 def _basis(operator: ChainOperator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the joint basis and diagonals; the identity where the query's average is singular."""
     query, weights = operator.average.query, operator.average.weights
-    with blas_threads(operator.blocks):
+    with one_blas_thread():
         try:
             return joint_diagonal(query, weights)
         except np.linalg.LinAlgError:
@@ -126,9 +135,9 @@ def _linked(
     return tuple(np.flatnonzero(labels == label) for label in np.unique(labels))
 
 
-def _factor(block: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _factor(block: NDArray[np.float64]) -> _Part:
     """Return the packed Cholesky factor of the equilibrated block, its scale and the ridge it took."""
-    from scipy.linalg.lapack import dpftrf, dtrttf
+    from scipy.linalg.lapack import dtrttf
 
     m = len(block)
     diagonal = block.diagonal()
@@ -137,8 +146,8 @@ def _factor(block: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     block /= scale[:, None]
     for ridge in _RIDGES:
         block.reshape(-1)[:: m + 1] = 1.0 + ridge
-        packed, _ = dtrttf(block.T)
-        factor, failed = dpftrf(m, packed, overwrite_a=1)
-        if not failed:
-            return factor, scale, ridge
+        try:  # NumPy's Cholesky lets other threads run, LAPACK's packed one does not
+            return dtrttf(np.linalg.cholesky(block).T)[0], scale, ridge
+        except np.linalg.LinAlgError:
+            continue
     raise ValueError("expected positive semidefinite moments; got a block with a negative eigenvalue")
