@@ -18,16 +18,15 @@ _ONE_THREAD_UP_TO = 1500
 
 def blas_threads(size: int) -> AbstractContextManager[object]:
     """Return a context in which matrices of order ``size`` are worked on by one BLAS thread if that is faster."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(limits=1, user_api="blas") if size <= _ONE_THREAD_UP_TO else nullcontext()
+    return one_blas_thread() if size <= _ONE_THREAD_UP_TO else nullcontext()
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
     """Return a context in which every caller's BLAS has one thread, so that it does not fight the caller's own."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(limits=1, user_api="blas")
+    context: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return context
 
 
 def cores() -> list[int]:

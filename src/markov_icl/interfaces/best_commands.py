@@ -88,7 +88,10 @@ def best(
                 "A": fit.A[0] if heads == 1 else fit.A,
                 "X": fit.X,
                 "minima": [_minimum(one) for one in fit.minima],
-                **{k: getattr(fit, k) for k in ("random_starts", "informed_starts", "saddles", "unconverged", "screened")},
+                **{
+                    k: getattr(fit, k)
+                    for k in ("random_starts", "informed_starts", "saddles", "unconverged", "screened")
+                },
             }
         )
         return
@@ -101,7 +104,9 @@ def best(
     output.print_table("Local minima", ("", "loss", "random starts", "informed starts", "Hessian -/0/+"), table)
     if fit.screened:
         followed = fit.random_starts + fit.informed_starts
-        sys.stdout.write(f"long chain, no matrix: {fit.screened + followed} starts evaluated, {followed} followed down\n")
+        sys.stdout.write(
+            f"long chain, no matrix: {fit.screened + followed} starts evaluated, {followed} followed down\n"
+        )
     if fit.saddles or fit.unconverged:
         sys.stdout.write(f"{fit.saddles} starts ended on saddles, {fit.unconverged} did not converge\n")
 

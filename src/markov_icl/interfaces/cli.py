@@ -83,8 +83,8 @@ def optimum(
 
     output.check_target(plot)
     with output.progress_bar("moments") as progress:
-        options = {"memory": memory, "seed": seed, "progress": progress, "device": device}
-        form = minimizer(source.task, method, residual=output.residual_bar(progress), **options)
+        report = output.residual_bar(progress)
+        form = minimizer(source.task, method, memory, seed=seed, progress=progress, residual=report, device=device)
     with blas_threads(form.moments.dimension):
         recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     if plot is not None:

@@ -69,7 +69,9 @@ def conjugate_gradients(
         before = float(np.linalg.norm(R))
         if before <= tolerance * norm or done >= most:
             break
-        step, seen, values = _run(product, precondition, R, tolerance * norm, most - done, _scaled(progress, done, norm))
+        step, seen, values = _run(
+            product, precondition, R, tolerance * norm, most - done, _scaled(progress, done, norm)
+        )
         done += seen + 1
         trial = X + step
         left = h - product(trial)

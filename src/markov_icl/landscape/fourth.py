@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import Array, vech_indices, vech_size
+from markov_icl.features import Array, vech_indices
 from markov_icl.moments.conditional import chain_moments, tuple_count, tuple_places
 from markov_icl.moments.long_nodes import LongNodes
 from markov_icl.tasks.prompts import MarkovTask
@@ -165,4 +165,3 @@ class TransferFourth:
 def fourth_of(task: MarkovTask, nodes: LongNodes) -> Fourth:
     """Return the fast products where the chain is binary, transfer matrices otherwise."""
     return BinaryFourth.of(nodes, task.dimension) if nodes.spectrum is not None else TransferFourth.of(nodes, task)
-

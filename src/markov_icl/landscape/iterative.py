@@ -130,9 +130,10 @@ def require_gigabytes(task: MarkovTask, memory: float, nodes: int | None = None)
     """
     least = least_gigabytes(task, nodes)
     if not least <= memory:
-        kernels = "" if nodes is None else f" and {nodes:,} kernels"
+        size = f"{unknowns(task):,} unknowns" + ("" if nodes is None else f" and {nodes:,} kernels")
+        need = f"{'at least ' if nodes is None else ''}{least:.3g} GB"
         raise ValueError(
-            f"expected an iterative solution within {memory:g} GB; got {unknowns(task):,} unknowns{kernels}, which need "
-            f"{'at least ' if nodes is None else ''}{least:.3g} GB (use a shorter length, or allow more memory)"
+            f"expected an iterative solution within {memory:g} GB; got {size}, which need {need} "
+            "(use a shorter length, or allow more memory)"
         )
     return min(1 + floor((memory - least) / factor_gigabytes(task.dimension)), wanted_groups(task.blocks))

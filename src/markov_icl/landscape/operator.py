@@ -15,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from markov_icl.landscape.fourth import Fourth, fourth_of
+from markov_icl.landscape.torch_fourth import DeviceProduct, device_product, require_device
 from markov_icl.moments.long_nodes import LongNodes, long_nodes
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.threads import one_blas_thread, thread_pool
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ChainOperator", "chain_operator"]
 
+_SMALL = 1_000_000
+"""Numbers below which threads cost more than they save."""
 _SHARES = 16
 """Nodes are dealt into this many sums, added up in order: the result does not depend on the number of threads."""
 
@@ -41,6 +44,7 @@ class ChainOperator:
         h: ``[N]``.
         y2: ``E y^2``, in squared states.
         threads: how many; None means all cores this process may use.
+        remote: the product on another device; None here.
     """
 
     average: LongNodes
@@ -49,6 +53,7 @@ class ChainOperator:
     h: Float[np.ndarray, "N"]
     y2: float
     threads: int | None = None
+    remote: DeviceProduct | None = None
     _scaled: Float[np.ndarray, "K J J"] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +98,8 @@ class ChainOperator:
         """Return ``H X`` for ``X`` of shape ``[N]`` or ``[N, c]``."""
         if X.ndim == 2:
             return np.stack([self.apply(column) for column in X.T], axis=1)
+        if self.remote is not None:
+            return self.remote.apply(X)
         with one_blas_thread():
             return self._apply(X)
 
@@ -115,7 +122,9 @@ class ChainOperator:
 
     def _each_share(self, work: Callable[[range], NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the sum of ``work`` over shares of the nodes, in an order of its own."""
-        shares = [range(first, self.average.size, _SHARES) for first in range(min(_SHARES, self.average.size))]
+        shares = [range(first, self.nodes, _SHARES) for first in range(min(_SHARES, self.nodes))]
+        if self.nodes * self.size <= _SMALL:
+            return np.sum([work(share) for share in shares], axis=0)
         with thread_pool(self.threads) as pool:
             parts = pool.map(work, shares)
             total = next(parts)
@@ -152,7 +161,7 @@ class ChainOperator:
 
     def gradient(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``2 (H X - h)``, ``[N]``."""
-        return 2 * (self.apply(X) - self.h)
+        return np.asarray(2 * (self.apply(X) - self.h))
 
     def diagonal(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return ``H[c, c]`` for the coordinates ``c``, one product each."""
@@ -194,9 +203,23 @@ class ChainOperator:
 def chain_operator(
     task: MarkovTask, points: int = 4096, seed: int = 0, threads: int | None = None, device: str = "cpu"
 ) -> ChainOperator:
-    """Return the quadratic of a Markov task without its matrix; the arguments of :func:`long_nodes`."""
+    """Return the quadratic of a Markov task without its matrix.
+
+    Args:
+        task: any Markov task.
+        points: Sobol kernels a replicate, where sampling runs.
+        seed: of the Sobol scrambling.
+        threads: None means all cores this process may use.
+        device: ``cpu``, or ``cuda`` for products on binary chains of order 1; all else stays here.
+
+    Raises:
+        ValueError: for a device that is not there or does not serve the task.
+    """
+    require_device(device)
     with one_blas_thread():
         nodes = long_nodes(task, points, seed)
         h = (nodes.label * nodes.weights[:, None]).T @ nodes.mu
     y2 = float(nodes.weights @ nodes.square)
-    return ChainOperator(nodes, fourth_of(task, nodes), task.context, h.reshape(-1), y2, threads)
+    fourth = fourth_of(task, nodes)
+    remote = device_product(nodes, fourth, task.context, device)
+    return ChainOperator(nodes, fourth, task.context, h.reshape(-1), y2, threads, remote)

@@ -121,9 +121,7 @@ def _basis(operator: ChainOperator) -> tuple[NDArray[np.float64], NDArray[np.flo
             return np.eye(operator.blocks), diagonals + 1e-12 * max(float(diagonals.max()), 1e-300)
 
 
-def _linked(
-    diagonals: NDArray[np.float64], weights: NDArray[np.float64], groups: int
-) -> tuple[NDArray[np.intp], ...]:
+def _linked(diagonals: NDArray[np.float64], weights: NDArray[np.float64], groups: int) -> tuple[NDArray[np.intp], ...]:
     """Group columns by complete linkage on ``log s_kj``, kernels weighted as they are averaged."""
     from scipy.cluster.hierarchy import fcluster, linkage
 

@@ -7,11 +7,12 @@ here. Given a node the chains are independent; correlated starts make two nodes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import Array, vech_indices, vech_size
+from markov_icl.features import Array, vech_indices
 from markov_icl.moments.assembly import start_laws
 from markov_icl.moments.compute import grid_size, is_polynomial
 from markov_icl.moments.conditional import chain_moments, tuple_places
@@ -70,7 +71,7 @@ class LongNodes:
 
 def is_binary(task: MarkovTask) -> bool:
     """Return whether chains have states 0 and 1, order 1 and no bias: then ``T4`` has a fast product."""
-    return (task.states, task.order, task.bias) == (2, 1, False) and tuple(task.values) == (0, 1)
+    return (task.states, task.order, task.bias) == (2, 1, False) and list(task.values) == [0, 1]
 
 
 def long_nodes(task: MarkovTask, points: int = 4096, seed: int = 0) -> LongNodes:
@@ -86,16 +87,20 @@ def long_nodes(task: MarkovTask, points: int = 4096, seed: int = 0) -> LongNodes
     """
     rules, method, error, rule_error = _rules(task, points, seed)
     parts = [_moments_of(task, rule, 1 / len(rules)) for rule in rules]
-    joined = [np.concatenate([part[i] for part in parts]) for i in range(7)]
+    names = ("weights", "query", "label", "square", "mu", "kernels", "start")
+    joined: dict[str, Any] = {name: np.concatenate([part[i] for part in parts]) for i, name in enumerate(names)}
     spectrum = None
     if is_binary(task):
-        lam = joined[5][:, 1, 1] - joined[5][:, 0, 1]
-        s = np.where(lam < 1, joined[5][:, 0, 1] / np.where(lam < 1, 1 - lam, 1.0), 0.5)
+        enter, stay = joined["kernels"][:, 0, 1], joined["kernels"][:, 1, 1]
+        lam = stay - enter
+        s = np.where(lam < 1, enter / np.where(lam < 1, 1 - lam, 1.0), 0.5)
         if isinstance(rules[0], SpectralRule):
             copies = len(lam) // rules[0].size
             lam, s = np.tile(rules[0].eigenvalue, copies), np.tile(rules[0].stationary, copies)
         spectrum = np.stack([lam, s])
-    return LongNodes(*joined, spectrum, len(rules), method, error, rule_error)
+    return LongNodes(
+        **joined, spectrum=spectrum, replicates=len(rules), method=method, error=error, rule_error=rule_error
+    )
 
 
 def _rules(task: MarkovTask, points: int, seed: int) -> tuple[list[Rule], str, str, float]:
@@ -130,11 +135,8 @@ def _moments_of(task: MarkovTask, rule: Rule, share: float) -> tuple[Array, ...]
             full = np.empty((len(kernels), task.dimension, task.dimension))
             full[:, rows, columns] = full[:, columns, rows] = pairs
             start = np.broadcast_to(context, kernels.shape[:2])
-            found.append((law, share * weight * weights, full[:, :J, :J], full[:, :J, J], full[:, J, J], mu, kernels, start))
+            found.append(
+                (law, share * weight * weights, full[:, :J, :J], full[:, :J, J], full[:, J, J], mu, kernels, start)
+            )
     found.sort(key=lambda part: part[0])
     return tuple(np.concatenate([part[i] for part in found]) for i in range(1, 8))
-
-
-def node_memory(task: MarkovTask, nodes: int) -> float:
-    """Return what :class:`LongNodes` takes, in gigabytes."""
-    return 8 * nodes * (task.blocks**2 + vech_size(task.dimension)) / 1e9

@@ -9,6 +9,7 @@ grid over ``(p01, p11)`` has ``(3 d / 2)^2``. A start law that is stationary is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from jaxtyping import Float
@@ -97,8 +98,9 @@ def _moments(lam: Array, s: Array, weights: Array, transitions: int) -> Array:
 
 @dataclass(frozen=True)
 class _Half:
-    """One sign of ``lambda``; the density in ``v`` and ``mu = |lambda|`` is, up to a constant,
+    """One sign of ``lambda``, by its density in ``v`` and ``mu = |lambda|``.
 
+    Up to a constant it is
     ``v^(A0-1) (1-v)^(B1-1) (1-v+v mu)^(B0-1) (mu+v(1-mu))^(A1-1) (1-mu)^(A0+B1-1)``.
     """
 
@@ -114,7 +116,7 @@ class _Half:
 
         The density's poles allow 0.2; a sharp prior is about as wide as one over the root of its mass.
         """
-        return min(0.2, 0.7 / np.sqrt(self.A0 + self.B0 + self.A1 + self.B1))
+        return min(0.2, 0.7 / sqrt(self.A0 + self.B0 + self.A1 + self.B1))
 
     def log_density(self, x: Array, y: Array) -> Array:
         """Return the log density with respect to ``dx dy``, ``mu = logistic(x)``, ``v = logistic(y)``, ``[M, V]``."""
@@ -139,7 +141,8 @@ class _Half:
             value = self.log_density(x, y)
             seen = value > value.max() - _DECADES
             x, y = (_around(points, seen.any(axis)) for points, axis in ((x, 1), (y, 0)))
-        return tuple(points[0] + step * (np.arange((points[-1] - points[0]) // step + 2) + shift) for points in (x, y))  # type: ignore[return-value]
+        across, along = (p[0] + step * (np.arange((p[-1] - p[0]) // step + 2) + shift) for p in (x, y))
+        return across, along
 
     def conditional(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return ``s`` and the weights of the trapezoid rule, both ``[M, V]``."""
@@ -192,7 +195,7 @@ class _Half:
 
 
 def _range(functions: Array) -> tuple[Array, Array]:
-    """Return orthonormal functions ``[M, r]`` and sizes that span the columns, by a random sketch where those are many."""
+    """Return orthonormal functions ``[M, r]`` and sizes that span the columns, by a random sketch if many."""
     if functions.shape[1] > _SKETCH:
         sketch = np.random.default_rng(0).standard_normal((functions.shape[1], _SKETCH))
         functions = functions @ (sketch / np.sqrt(_SKETCH))

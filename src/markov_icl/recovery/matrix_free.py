@@ -7,6 +7,7 @@ kernels, as cheap as a product with ``H``; only its Newton steps need many produ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,8 +184,7 @@ def approach(quadratic: Quadratic, E: Array, subspace: Array, W: Array) -> Array
         loss, gradient = reduced(quadratic, E, W @ flat.reshape(shape), slope=True)
         return loss, (W.T @ gradient).reshape(-1)
 
-    start = frame(np.linalg.solve(W, subspace))[:, : shape[1]].reshape(-1)
-    options = {"maxiter": _MOST_STEPS, "gtol": _ENOUGH * abs(quadratic.y2), "ftol": 1e-13, "maxcor": _MEMORY}
+    start = frame(np.asarray(np.linalg.solve(W, subspace), dtype=float))[:, : shape[1]].reshape(-1)
+    options: Any = {"maxiter": _MOST_STEPS, "gtol": _ENOUGH * abs(quadratic.y2), "ftol": 1e-13, "maxcor": _MEMORY}
     found = minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(W @ found.x.reshape(shape))
-
