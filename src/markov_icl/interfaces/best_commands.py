@@ -138,16 +138,16 @@ def nearest(
 ) -> None:
     """The realizable point closest to X*, and where its loss stands: f~* <= f* <= f(nearest) (Remark C.15)."""
     from markov_icl.interfaces import output
-    from markov_icl.recovery.fit import best as search
+    from markov_icl.recovery.fit import search
     from markov_icl.recovery.nearest import nearest as closest
 
     output.check_target(plot)
-    _, moments, form = _system(source, memory)
+    form, quadratic = _searchable(source, memory)
     with output.progress_bar("starts") as progress:
         report = lambda done, of, _: progress(done / of)  # noqa: E731
-        fit = closest(form.X, norm, blocks=moments.blocks, starts=starts, seed=seed, progress=report)
-        least = search(moments, starts=starts, seed=seed, progress=report)
-    ladder = {"floor": form.loss, "best": least.loss, "nearest": moments.loss(fit.X)}
+        fit = closest(form.X, norm, blocks=quadratic.blocks, starts=starts, seed=seed, progress=report)
+        least = search(quadratic, 1, starts, seed, progress=report)
+    ladder = {"floor": form.loss, "best": least.loss, "nearest": quadratic.loss(fit.X)}
     if plot is not None:
         from markov_icl.interfaces.plots import plot_nearest
 
