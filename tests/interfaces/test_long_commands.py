@@ -63,3 +63,9 @@ def test_refusals_are_one_line(capsys, arguments, message):
     assert (code, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_search_too_large_is_refused_before_work(capsys):
+    code, _, err = run(capsys, "best", "--length", 129)
+    assert code == 2
+    assert "expected a search within 8 GB; got length 129, which needs" in err

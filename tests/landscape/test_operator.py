@@ -18,7 +18,7 @@ from markov_icl.landscape.torch_fourth import DeviceProduct
 from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.recovery.factor import recover
-from markov_icl.tasks.kernels import beta_prior, symmetric_dirichlet
+from markov_icl.tasks.kernels import beta_prior, fixed_kernel, symmetric_dirichlet
 from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, RegressionTask, StationaryStart
 from tests.cases import NOT_POLYNOMIAL, POLYNOMIAL, bernoulli
 from tests.contracts import check_operator
@@ -170,11 +170,23 @@ def test_extreme_tasks_converge(n, p, a):
     assert form.loss_error < 1e-12
 
 
-def test_singular_matrices_are_said_to_be():
-    """Signed values: nullity ``d^2``. Source: theory, section 3."""
-    task = MarkovTask(length=4, context=10, values=(-1, 1))
+@pytest.mark.parametrize(
+    "task",
+    [
+        MarkovTask(length=4, context=10, values=(-1, 1)),  # nullity d^2; theory, section 3
+        MarkovTask(length=4, context=10, bias=True),
+        MarkovTask(length=12, context=10, initial=bernoulli(0)),
+        MarkovTask(length=12, context=10, initial=bernoulli(1)),
+        MarkovTask(length=8, initial=CorrelatedStart("1/2", (0, 0))),
+        MarkovTask(length=8, prior=fixed_kernel([[1, 0], [0, 1]])),
+    ],
+    ids=["signed-values", "bias", "from-0", "from-1", "context-from-0", "constant-chains"],
+)
+def test_singular_matrices_are_said_to_be_and_solved_all_the_same(task):
     form, dense = minimizer(task, "operator"), minimizer(task, "dense")
-    assert abs(form.loss - dense.loss) < 1e-9
+    assert not dense.unique
+    assert abs(form.loss - dense.loss) < 1e-12
+    assert form.residual < 1e-9
     assert not form.unique
     assert form.condition == np.inf
     assert "singular" in form.error

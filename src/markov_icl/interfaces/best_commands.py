@@ -43,12 +43,13 @@ def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
     """Return the minimizer and the quadratic to search on: with its matrix, or without on long chains."""
     from markov_icl.interfaces.output import progress_bar, residual_bar
     from markov_icl.landscape.minimizer import minimizer
-    from markov_icl.recovery.matrix_free import MatrixFree, is_beyond_dense
+    from markov_icl.recovery.matrix_free import MatrixFree, is_beyond_dense, require_search_gigabytes
     from markov_icl.recovery.quadratic import Dense
 
     if not is_beyond_dense(source.task):
         _, moments, form = _system(source, memory)
         return form, Dense.of(moments)
+    require_search_gigabytes(source.task, memory)
     with progress_bar("f~*") as progress:
         form = minimizer(source.task, "operator", memory, progress=progress, residual=residual_bar(progress))
     return form, MatrixFree.of(form)

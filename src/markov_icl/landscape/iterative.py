@@ -84,7 +84,7 @@ def solve_operator(
         X=found.X,
         loss=float(operator.y2 - operator.h @ found.X - found.X @ found.residual),
         residual=float(np.abs(found.residual).max()) / scale,
-        condition=np.inf if M.ridge else found.ritz[1] / found.ritz[0],
+        condition=np.inf if M.singular else found.ritz[1] / found.ritz[0],
         method="operator",
         moments=operator,
         error=words,
@@ -97,8 +97,8 @@ def _in_words(found: Solution, bound: float, M: BlockPreconditioner) -> str:
     if found.relative > _ACCEPTED:
         spread = found.ritz[1] / found.ritz[0]
         words += f"; not converged: relative residual {found.relative:.1e}, preconditioned condition {spread:.1e}"
-    if M.ridge:
-        words += f"; H is singular to working precision (ridge {M.ridge:.0e} in the preconditioner), X one of many"
+    if M.singular:
+        words += "; H is singular to working precision, X one of many"
     return words
 
 

@@ -124,7 +124,7 @@ class ChainOperator:
         """Return the sum of ``work`` over shares of the nodes, in an order of its own."""
         shares = [range(first, self.nodes, _SHARES) for first in range(min(_SHARES, self.nodes))]
         if self.nodes * self.size <= _SMALL:
-            return np.sum([work(share) for share in shares], axis=0)
+            return np.asarray(np.sum([work(share) for share in shares], axis=0))
         with thread_pool(self.threads) as pool:
             parts = pool.map(work, shares)
             total = next(parts)

@@ -23,8 +23,8 @@ __all__ = ["BlockPreconditioner", "block_preconditioner", "factor_gigabytes", "w
 
 _ALL_GROUPS = 32
 _WORKERS = 2
-_Part = tuple[NDArray[np.float64], NDArray[np.float64], float]
-_RIDGES = (0.0, 1e-14, 1e-12, 1e-10, 1e-8)
+_Part = tuple[NDArray[np.float64], NDArray[np.float64], bool]
+_RIDGES = (0.0, 1e-10, 1e-8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +35,14 @@ class BlockPreconditioner:
         basis: ``W``, ``[J, J]``.
         groups: which columns of ``W`` share a block.
         factors: Cholesky factors in rectangular full packed form, half the memory of a square.
-        ridge: what was added to every equilibrated block's diagonal; positive where one is singular.
+        singular: whether a block is singular to working precision, or the query's average is: so is ``H`` then.
         scales: roots of the blocks' diagonals, ``[groups, m]``.
     """
 
     basis: Float[np.ndarray, "J J"]
     groups: tuple[NDArray[np.intp], ...]
     factors: tuple[NDArray[np.float64], ...]
-    ridge: float
+    singular: bool
     scales: Float[np.ndarray, "groups m"]
 
     def solve(self, R: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,7 +86,7 @@ def block_preconditioner(
     Source: long-chains.md, section 3.
     """
     nodes, n = operator.average, operator.context
-    basis, diagonals = _basis(operator)
+    basis, diagonals, degenerate = _basis(operator)
     members = _linked(diagonals, nodes.weights, groups)
     weights = np.stack([nodes.weights * diagonals[:, g].mean(1) for g in members], axis=1)
     mu, done, parts = nodes.mu, 0, []
@@ -106,19 +106,19 @@ def block_preconditioner(
             if progress is not None:
                 progress(done / len(members))
         parts += [one.result() for one in waiting]
-    factors, scales, ridges = zip(*parts, strict=True)
-    return BlockPreconditioner(basis, members, factors, max(ridges), np.array(scales))
+    factors, scales, singular = zip(*parts, strict=True)
+    return BlockPreconditioner(basis, members, factors, degenerate or any(singular), np.array(scales))
 
 
-def _basis(operator: ChainOperator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the joint basis and diagonals; the identity where the query's average is singular."""
+def _basis(operator: ChainOperator) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Return the joint basis, diagonals, and whether the query's average is singular: the basis is ``I`` then."""
     query, weights = operator.average.query, operator.average.weights
     with one_blas_thread():
         try:
-            return joint_diagonal(query, weights)
+            return *joint_diagonal(query, weights), False
         except np.linalg.LinAlgError:
             diagonals = np.einsum("kjj->kj", query)
-            return np.eye(operator.blocks), diagonals + 1e-12 * max(float(diagonals.max()), 1e-300)
+            return np.eye(operator.blocks), diagonals + 1e-12 * max(float(diagonals.max()), 1e-300), True
 
 
 def _linked(diagonals: NDArray[np.float64], weights: NDArray[np.float64], groups: int) -> tuple[NDArray[np.intp], ...]:
@@ -134,18 +134,18 @@ def _linked(diagonals: NDArray[np.float64], weights: NDArray[np.float64], groups
 
 
 def _factor(block: NDArray[np.float64]) -> _Part:
-    """Return the packed Cholesky factor of the equilibrated block, its scale and the ridge it took."""
+    """Return the packed Cholesky factor of the equilibrated block, its scale and whether it is singular."""
     from scipy.linalg.lapack import dtrttf
 
     m = len(block)
-    diagonal = block.diagonal()
+    diagonal = block.diagonal().copy()
     scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     block /= scale
     block /= scale[:, None]
     for ridge in _RIDGES:
         block.reshape(-1)[:: m + 1] = 1.0 + ridge
         try:  # NumPy's Cholesky lets other threads run, LAPACK's packed one does not
-            return dtrttf(np.linalg.cholesky(block).T)[0], scale, ridge
+            return dtrttf(np.linalg.cholesky(block).T)[0], scale, ridge > 0 or bool((diagonal <= 0).any())
         except np.linalg.LinAlgError:
             continue
     raise ValueError("expected positive semidefinite moments; got a block with a negative eigenvalue")

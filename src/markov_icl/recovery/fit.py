@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from markov_icl.features import phi
 from markov_icl.landscape.minimizer import minimizer
-from markov_icl.recovery.matrix_free import MatrixFree, approach, is_beyond_dense, reduced
+from markov_icl.moments.compute import DEFAULT_MEMORY_GB
+from markov_icl.recovery.matrix_free import MatrixFree, approach, is_beyond_dense, reduced, require_search_gigabytes
 from markov_icl.recovery.problem import Problem, dense
 from markov_icl.recovery.projection import Projection, forms
 from markov_icl.recovery.quadratic import Dense, Quadratic
@@ -126,6 +127,7 @@ def best(
     Source: Remark C.15; variable projection after Golub & Pereyra (1973).
     """
     if isinstance(problem, MarkovTask) and is_beyond_dense(problem):
+        require_search_gigabytes(problem, DEFAULT_MEMORY_GB)
         form = minimizer(problem, "operator")
         quadratic: Quadratic = MatrixFree.of(form)
     else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from markov_icl.features import to_symmetric, vech_indices
+from markov_icl.features import to_symmetric, vech_indices, vech_size
 from markov_icl.landscape.minimizer import ClosedForm
 from markov_icl.landscape.operator import ChainOperator
 from markov_icl.moments.long_nodes import is_binary
@@ -21,7 +21,7 @@ from markov_icl.recovery.quadratic import Normal, Quadratic
 from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.threads import blas_threads
 
-__all__ = ["MatrixFree", "approach", "is_beyond_dense", "loss_and_gradient", "reduced"]
+__all__ = ["MatrixFree", "approach", "is_beyond_dense", "loss_and_gradient", "reduced", "require_search_gigabytes"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +34,21 @@ _MOST_STEPS = 200
 def is_beyond_dense(task: Task) -> bool:
     """Return whether the search should go without the matrix: binary chains of order 1 beyond length 21."""
     return isinstance(task, MarkovTask) and is_binary(task) and task.length > _DENSE_LENGTH
+
+
+def require_search_gigabytes(task: Task, memory: float) -> None:
+    """Check that the normal equations of order ``d D`` and the forms of a block fit in memory.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    J, D = task.blocks, task.dimension
+    needed = 8 * (4 * (J * D) ** 2 + 3 * vech_size(D) * D**2) / 1e9
+    if not needed <= memory:
+        raise ValueError(
+            f"expected a search within {memory:g} GB; got length {J + 1}, which needs {needed:.3g} GB "
+            "(use a shorter length, or allow more memory)"
+        )
 
 
 def loss_and_gradient(operator: ChainOperator, b: Array, A: Array) -> tuple[float, Array, Array]:
