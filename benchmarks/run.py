@@ -7,6 +7,7 @@ make bench                  # writes benchmarks/results/*.json
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import subprocess
@@ -159,11 +160,47 @@ def from_package(name: str) -> Callable[[int], list[Row]]:
     return lambda repeat: [asdict(row) for row in benchmarks.BENCHMARKS[name](repeat=repeat)]
 
 
+def bench_operator(repeat: int) -> list[Row]:
+    """The operator beside Cholesky, the scans beside transfer matrices, and the growth with the length."""
+    from markov_icl.landscape.fourth import TransferFourth
+    from markov_icl.landscape.operator import chain_operator
+
+    rows, growth = [], []
+    mi.minimizer(mi.MarkovTask(length=17), "operator")  # compiles, or reads what was compiled
+    for length in (11, 16, 21):
+        task = mi.MarkovTask(length=length, context=100)
+        form, dense = mi.minimizer(task, "operator"), mi.minimizer(task, "dense")
+        row = compare(
+            f"minimizer, length {length}, beside Cholesky",
+            lambda t=task: mi.minimizer(t, "operator"),
+            lambda t=task: mi.minimizer(t, "dense"),
+            repeat if length < 20 else 1,
+        )
+        difference = float(np.abs(form.X - dense.X).max() / np.abs(dense.X).max())
+        rows.append(row | {"loss_difference": abs(form.loss - dense.loss), "largest_difference": difference})
+    operator = chain_operator(mi.MarkovTask(length=21, context=100), threads=1)
+    slow = dataclasses.replace(
+        operator, fourth=TransferFourth.of(operator.average, mi.MarkovTask(length=21, context=100))
+    )
+    slow.apply(operator.h)
+    case = "product with H, length 21, scans beside transfer matrices, one thread"
+    rows.append(compare(case, lambda: operator.apply(operator.h), lambda: slow.apply(operator.h), repeat))
+    for length in (33, 49, 65):
+        task = mi.MarkovTask(length=length, context=100)
+        form = mi.minimizer(task)
+        row = compare(f"minimizer, length {length}", lambda t=task: mi.minimizer(t), None, repeat)
+        rows.append(row | {"loss": form.loss, "residual": form.residual, "nodes": form.moments.nodes})
+        growth.append((np.log(length - 1), np.log(row["fast_s"])))  # type: ignore[call-overload]
+    slope = float(np.polyfit(*zip(*growth, strict=True), 1)[0])
+    return [*rows, {"case": "exponent of the seconds in d, lengths 33 to 65", "exponent": slope}]
+
+
 BENCHMARKS = {
     "minimizer": bench_minimizer,
     "rational": bench_rational,
     "recovery": bench_recovery,
     "certify": bench_certify,
+    "operator": bench_operator,
     "startup": bench_startup,
     **{name: from_package(name) for name in benchmarks.BENCHMARKS},
 }

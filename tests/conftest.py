@@ -4,16 +4,19 @@ Not in the modules whose constructors read raw input: there the annotations say 
 and malformed input must meet the validation, not the type checker.
 """
 
+from pathlib import Path
+
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
+LANDSCAPE = Path(__file__).parents[1] / "src/markov_icl/landscape"
 CHECKED = [
     "environment",
     "files",
     "threads",
     "features",
     "moments",
-    "landscape",
+    *(f"landscape.{path.stem}" for path in LANDSCAPE.glob("*.py") if not path.stem.endswith("_kernels")),  # compiled
     "recovery",
     "models",
     "depth",

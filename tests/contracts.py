@@ -34,3 +34,23 @@ def check_monte_carlo(task, system, prompts=60_000, seed=3, errors=4.0):
         squared = (predict(X, drawn.gram, drawn.query) - drawn.target) ** 2
         error = np.hypot(squared.std(ddof=1) / np.sqrt(prompts), slack)
         assert abs(squared.mean() - system.loss(X)) <= errors * error + 1e-12, (squared.mean(), system.loss(X), error)
+
+
+def check_operator(operator, system, tolerance=1e-13):
+    """An operator is its dense matrix: product, adjoint, columns, shape, diagonal, loss, gradient, SciPy's view."""
+    scale = np.abs(system.H).max()
+    np.testing.assert_allclose(operator.dense(), system.H, atol=tolerance * scale)
+    np.testing.assert_allclose(operator.h, system.h, atol=tolerance * np.abs(system.h).max())
+    assert (operator.size, operator.blocks, operator.dimension) == (system.size, system.blocks, system.dimension)
+    assert operator.shape == system.H.shape
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(2, system.size))
+    slack = tolerance * scale * np.abs(X).sum()
+    np.testing.assert_allclose(operator.apply(X), system.H @ X, atol=slack)
+    assert abs(Y @ operator.apply(X) - operator.adjoint(Y) @ X) <= slack * np.abs(Y).sum()
+    np.testing.assert_allclose(operator.linear_operator() @ X, system.H @ X, atol=slack)
+    np.testing.assert_allclose(operator.linear_operator().T @ X, system.H @ X, atol=slack)
+    np.testing.assert_allclose(operator.gradient(X), system.gradient(X), atol=10 * slack)
+    index = np.array([0, system.size - 1])
+    np.testing.assert_allclose(operator.diagonal(index), system.diagonal(index), atol=tolerance * scale)
+    np.testing.assert_allclose(operator.loss(X), system.loss(X), rtol=1e-12)

@@ -39,6 +39,22 @@ def _system(source: Source, memory: float) -> tuple[Any, Any, Any]:
     return system, system, solve_dense(system)
 
 
+def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
+    """Return the minimizer and the quadratic to search on: with its matrix, or without on long chains."""
+    from markov_icl.interfaces.output import progress_bar, residual_bar
+    from markov_icl.landscape.minimizer import minimizer
+    from markov_icl.recovery.matrix_free import MatrixFree, is_beyond_dense, require_search_gigabytes
+    from markov_icl.recovery.quadratic import Dense
+
+    if not is_beyond_dense(source.task):
+        _, moments, form = _system(source, memory)
+        return form, Dense.of(moments)
+    require_search_gigabytes(source.task, memory)
+    with progress_bar("f~*") as progress:
+        form = minimizer(source.task, "operator", memory, progress=progress, residual=residual_bar(progress))
+    return form, MatrixFree.of(form)
+
+
 def best(
     source: Source,
     heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads.")] = 1,
@@ -50,12 +66,12 @@ def best(
 ) -> None:
     """The best loss found over transformer parameters, with every local minimum met on the way."""
     from markov_icl.interfaces import output
-    from markov_icl.recovery.fit import best as search
+    from markov_icl.recovery.fit import search
 
     output.check_target(plot)
-    _, moments, form = _system(source, memory)
+    form, quadratic = _searchable(source, memory)
     with output.progress_bar("starts") as progress:
-        fit = search(moments, heads, starts, seed, progress=lambda done, of, _: progress(done / of))
+        fit = search(quadratic, heads, starts, seed, progress=lambda done, of, _: progress(done / of))
     if plot is not None:
         from markov_icl.interfaces.plots import plot_minima
 
@@ -73,7 +89,10 @@ def best(
                 "A": fit.A[0] if heads == 1 else fit.A,
                 "X": fit.X,
                 "minima": [_minimum(one) for one in fit.minima],
-                **{k: getattr(fit, k) for k in ("random_starts", "informed_starts", "saddles", "unconverged")},
+                **{
+                    k: getattr(fit, k)
+                    for k in ("random_starts", "informed_starts", "saddles", "unconverged", "screened")
+                },
             }
         )
         return
@@ -84,6 +103,11 @@ def best(
         for k, one in enumerate(fit.minima)
     ]
     output.print_table("Local minima", ("", "loss", "random starts", "informed starts", "Hessian -/0/+"), table)
+    if fit.screened:
+        followed = fit.random_starts + fit.informed_starts
+        sys.stdout.write(
+            f"long chain, no matrix: {fit.screened + followed} starts evaluated, {followed} followed down\n"
+        )
     if fit.saddles or fit.unconverged:
         sys.stdout.write(f"{fit.saddles} starts ended on saddles, {fit.unconverged} did not converge\n")
 
@@ -115,16 +139,16 @@ def nearest(
 ) -> None:
     """The realizable point closest to X*, and where its loss stands: f~* <= f* <= f(nearest) (Remark C.15)."""
     from markov_icl.interfaces import output
-    from markov_icl.recovery.fit import best as search
+    from markov_icl.recovery.fit import search
     from markov_icl.recovery.nearest import nearest as closest
 
     output.check_target(plot)
-    _, moments, form = _system(source, memory)
+    form, quadratic = _searchable(source, memory)
     with output.progress_bar("starts") as progress:
         report = lambda done, of, _: progress(done / of)  # noqa: E731
-        fit = closest(form.X, norm, blocks=moments.blocks, starts=starts, seed=seed, progress=report)
-        least = search(moments, starts=starts, seed=seed, progress=report)
-    ladder = {"floor": form.loss, "best": least.loss, "nearest": moments.loss(fit.X)}
+        fit = closest(form.X, norm, blocks=quadratic.blocks, starts=starts, seed=seed, progress=report)
+        least = search(quadratic, 1, starts, seed, progress=report)
+    ladder = {"floor": form.loss, "best": least.loss, "nearest": quadratic.loss(fit.X)}
     if plot is not None:
         from markov_icl.interfaces.plots import plot_nearest
 

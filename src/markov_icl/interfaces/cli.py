@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from markov_icl.interfaces import best_commands, depth_commands, hardness_commands, model_commands, train_commands
-from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
+from markov_icl.interfaces.options import Device, Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
 
@@ -24,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Method = Annotated[str, typer.Option("--method", help="auto | dense | rational | symbolic.")]
+Method = Annotated[str, typer.Option("--method", help="auto | dense | operator | rational | symbolic.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -70,6 +70,7 @@ def optimum(
     source: Source,
     method: Method = "auto",
     memory: Memory = 8.0,
+    device: Device = "cpu",
     seed: Seed = 0,
     json: Json = False,
     plot: Plot = None,
@@ -78,11 +79,14 @@ def optimum(
     from markov_icl.interfaces import output
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.factor import recover
+    from markov_icl.threads import blas_threads
 
     output.check_target(plot)
     with output.progress_bar("moments") as progress:
-        form = minimizer(source.task, method, memory=memory, seed=seed, progress=progress)
-    recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
+        report = output.residual_bar(progress)
+        form = minimizer(source.task, method, memory, seed=seed, progress=progress, residual=report, device=device)
+    with blas_threads(form.moments.dimension):
+        recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     if plot is not None:
         from markov_icl.interfaces.plots import plot_blocks
 
@@ -111,7 +115,7 @@ def _optimum_json(source: Source, form: Any, recovery: Any) -> dict[str, Any]:
         "condition": form.condition,
         "unique": form.unique,
         "uniqueness_proof": None if form.convexity is None else form.convexity.proof,
-        "nullity": 0 if form.free is None else len(form.free),
+        "nullity": _nullity(form),
         "X": form.X,
         "X_exact": form.X_exact,
         "X_error": form.X_error,
@@ -173,7 +177,7 @@ def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
         ("method", f"{form.method}, {form.moments.method} over {form.moments.nodes:,} kernels"),
         ("unknowns", form.moments.size),
         ("residual", form.residual),
-        ("condition number of H", "infinite" if form.free is not None else f"{form.condition:.4g}"),
+        _condition(form),
         ("unique", _uniqueness(form)),
         ("transformer reaches it", _in_words(recovery)),
     ]
@@ -199,9 +203,25 @@ def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
             sys.stdout.write(f"note: {note}\n")
 
 
+def _nullity(form: Any) -> int | None:
+    """Return the number of free directions; None where there are some that nobody counted."""
+    if form.free is None:
+        return 0 if form.unique else None
+    return len(form.free)
+
+
+def _condition(form: Any) -> tuple[str, str]:
+    name = "condition number of H" + (", preconditioned" if form.method == "operator" else "")
+    return name, f"{form.condition:.4g}" if form.condition < float("inf") else "infinite"
+
+
 def _uniqueness(form: Any) -> str:
     proof = f" ({form.convexity.proof})" if form.convexity else ""
-    return f"yes{proof}" if form.unique else f"no{proof}: {len(form.free)} free directions; least-norm point shown"
+    if form.unique:
+        return f"yes{proof}"
+    if form.free is None:
+        return "not to working precision; one of the minimizers shown"
+    return f"no{proof}: {len(form.free)} free directions; least-norm point shown"
 
 
 def _in_words(recovery: Any) -> str:
@@ -231,7 +251,9 @@ def recover_command(
     if x is not None and file is not None:
         raise ValueError("expected --x or --file; got both")
     if x is None and file is None:
-        form = minimizer(source.task, memory=memory)
+        with output.progress_bar("moments") as progress:
+            report = output.residual_bar(progress)
+            form = minimizer(source.task, memory=memory, progress=progress, residual=report)
         X: Any = form.X if form.X_exact is None else form.X_exact
         blocks = form.moments.blocks
     else:
@@ -333,7 +355,8 @@ def slices(
     output.check_target(plot)
     chosen = None if coordinates is None else [_whole(part) - 1 for part in coordinates.split(",")]
     with output.progress_bar("moments") as progress:
-        form = minimizer(source.task, memory=memory, progress=progress)
+        report = output.residual_bar(progress)
+        form = minimizer(source.task, memory=memory, progress=progress, residual=report)
     result = coordinate_slices(form, chosen, radius, points)
     if plot is not None:
         from markov_icl.interfaces.plots import plot_slices

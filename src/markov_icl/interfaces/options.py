@@ -13,11 +13,12 @@ import typer
 
 from markov_icl.tasks.spec import TaskSpec, read_document
 
-__all__ = ["Json", "Memory", "Plot", "Seed", "Source", "with_task"]
+__all__ = ["Device", "Json", "Memory", "Plot", "Seed", "Source", "with_task"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Write a picture: .png, .svg or .pdf.")]
-Memory = Annotated[float, typer.Option("--memory", min=0, help="Refuse a dense system above this many GB.")]
+Memory = Annotated[float, typer.Option("--memory", min=0, help="Refuse a system above this many GB.")]
+Device = Annotated[str, typer.Option("--device", help="cpu | cuda, for long binary chains.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 
 _HELP = {

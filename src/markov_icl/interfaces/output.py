@@ -24,6 +24,7 @@ __all__ = [
     "print_json",
     "print_table",
     "progress_bar",
+    "residual_bar",
     "save_figure",
     "status_line",
     "to_json",
@@ -80,8 +81,8 @@ def _cell(value: object) -> str:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
-    """Yield a callback for the finished share; a bar appears on a terminal after one second."""
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
+    """Yield a callback for the finished share and a word beside it; a bar appears on a terminal after one second."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -89,20 +90,30 @@ def progress_bar(label: str) -> Iterator[Callable[[float], None]]:
     started = time.monotonic()
     bar: Progress | None = None
 
-    def update(share: float) -> None:
+    def update(share: float, detail: str = "") -> None:
         nonlocal bar
         if bar is None and console.is_terminal and time.monotonic() - started > _QUIET_SECONDS:
             bar = Progress(console=console, transient=True)
             bar.add_task(label, total=1.0)
             bar.start()
         if bar is not None:
-            bar.update(bar.task_ids[0], completed=share)
+            bar.update(bar.task_ids[0], completed=share, description=f"{label} {detail}".strip())
 
     try:
         yield update
     finally:
         if bar is not None:
             bar.stop()
+
+
+def residual_bar(update: Callable[..., None]) -> Callable[[int, float], None]:
+    """Return a callback for iterations of a linear solver, shown by the decades of their relative residual."""
+
+    def tell(iteration: int, relative: float) -> None:
+        share = min(max(-np.log10(max(relative, 1e-300)) / 11, 0.0), 1.0)
+        update(float(share), f"{iteration}, residual {relative:.0e}")
+
+    return tell
 
 
 @contextmanager

@@ -13,21 +13,27 @@ from numpy.typing import NDArray
 
 from markov_icl.features import block_labels
 from markov_icl.landscape.convexity import Convexity, convexity, null_space
+from markov_icl.landscape.operator import ChainOperator
 from markov_icl.landscape.symbolic import SymbolicForm, symbolic_minimizer
 from markov_icl.moments.compute import (
     DEFAULT_MEMORY_GB,
     compute_moments,
+    dense_gigabytes,
     fractions_are_cheap,
     rational_moments,
 )
+from markov_icl.moments.long_nodes import is_binary
 from markov_icl.moments.system import Moments, RationalMoments, fraction_array
-from markov_icl.tasks.prompts import Task
+from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.threads import blas_threads
 
 __all__ = ["METHODS", "ClosedForm", "minimizer", "solve_dense", "solve_rational"]
 
-METHODS = ("auto", "dense", "rational", "symbolic")
+METHODS = ("auto", "dense", "operator", "rational", "symbolic")
 _EIGEN_SIZE = 1500
+_DENSE_LENGTH = 15
+"""Longer binary chains of order 1 are solved faster by the operator."""
+_SAMPLED_POINTS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +44,13 @@ class ClosedForm:
         X: ``[N]``, coordinates of :mod:`markov_icl.features`; the minimum-norm point when ``H`` is singular.
         loss: ``f~* = E y^2 - h^T X*``, in squared states.
         residual: ``max |H X - h| / max |h|``; 0 means exact.
-        condition: 2-norm condition number of ``H`` (Lanczos estimate beyond 1,500 unknowns); inf if singular.
-        method: ``dense``, ``rational`` or ``symbolic``.
-        moments: what was solved, rounded to float64.
+        condition: 2-norm condition number of ``H`` (Lanczos estimate beyond 1,500 unknowns), of the preconditioned
+            ``H`` from Ritz values where ``method`` is ``operator``; inf if singular.
+        method: ``dense``, ``operator``, ``rational`` or ``symbolic``.
+        moments: what was solved, rounded to float64; for ``operator`` without a matrix.
         error: what is known about the error of ``loss``, in words.
-        loss_error: one standard error, or the change under node doubling; None where exact up to rounding.
+        loss_error: one standard error, or the change under node doubling, or for ``operator`` what the residual can
+            hide; None where exact up to rounding.
         X_error: the same for every coordinate, ``[N]``.
         free: orthonormal directions along which ``f~`` does not change, ``[nullity, N]``; proved when
             ``convexity`` is there, to working precision otherwise.
@@ -57,7 +65,7 @@ class ClosedForm:
     residual: float
     condition: float
     method: str
-    moments: Moments
+    moments: Moments | ChainOperator
     error: str
     loss_error: float | None = None
     X_error: Float[np.ndarray, "N"] | None = None
@@ -70,7 +78,7 @@ class ClosedForm:
     @property
     def unique(self) -> bool:
         """Return whether ``X`` is the only minimizer."""
-        return self.free is None
+        return self.free is None and bool(np.isfinite(self.condition))
 
     @property
     def labels(self) -> list[str]:
@@ -85,18 +93,25 @@ def minimizer(
     points: int = 4096,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    residual: Callable[[int, float], None] | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> ClosedForm:
     """Minimize ``f~(X) = E y^2 - 2 h^T X + X^T H X`` over the enlarged space.
 
-    ``auto`` works in fractions where that takes milliseconds, and in float64 otherwise.
+    ``auto`` works in fractions where that takes milliseconds, with the matrix ``H`` where that is faster than
+    without and fits, and with products of ``H`` alone otherwise.
 
     Args:
         task: Markov or regression.
-        method: ``auto``, ``dense``, ``rational`` or ``symbolic`` (binary, length 2).
-        memory: refuse a dense system that needs more, in gigabytes.
-        points: Sobol kernels a replicate, where the exact grid is too large.
+        method: ``auto``, ``dense``, ``operator``, ``rational`` or ``symbolic`` (binary, length 2).
+        memory: refuse a system that needs more, in gigabytes.
+        points: Sobol kernels a replicate, where the exact grid is too large; ``operator`` takes at most 256.
         seed: of the Sobol scrambling.
-        progress: called with the finished share of the moments, 0 to 1.
+        progress: called with the finished share of the moments, or of the preconditioner, 0 to 1.
+        residual: called with the iteration and the relative residual, by ``operator`` alone.
+        threads: of ``operator``; None means all cores this process may use.
+        device: ``cpu``, or ``cuda`` for ``operator`` on binary chains of order 1.
 
     Raises:
         ValueError: for an unknown method, or one that the task does not admit.
@@ -106,12 +121,34 @@ def minimizer(
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {', '.join(METHODS)}; got {method!r:.60}")
     if method == "auto":
-        method = "rational" if fractions_are_cheap(task) else "dense"
+        method = _cheapest(task, memory)
+    if method == "operator":
+        from markov_icl.landscape.iterative import iterative_minimizer
+
+        if not isinstance(task, MarkovTask):
+            raise ValueError("expected a Markov task for method operator; got a regression task (use dense)")
+        return iterative_minimizer(
+            task, memory, min(points, _SAMPLED_POINTS), seed, threads, device, progress, residual
+        )
+    if device != "cpu":
+        raise ValueError(f"expected device cpu unless method is operator; got {device!r:.40} with {method}")
     if method == "dense":
         return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
     formula = symbolic_minimizer(task) if method == "symbolic" else None
     form = solve_rational(rational_moments(task))
     return ClosedForm(**{**form.__dict__, "method": method, "formula": formula})
+
+
+def _cheapest(task: Task, memory: float) -> str:
+    if fractions_are_cheap(task):
+        return "rational"
+    if not isinstance(task, MarkovTask) or dense_gigabytes(task) <= memory:
+        return "operator" if isinstance(task, MarkovTask) and _is_long(task) else "dense"
+    return "operator"
+
+
+def _is_long(task: MarkovTask) -> bool:
+    return is_binary(task) and task.length > _DENSE_LENGTH
 
 
 def solve_rational(system: RationalMoments) -> ClosedForm:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from markov_icl.landscape.minimizer import ClosedForm
+from markov_icl.moments.system import Moments
 
 __all__ = ["PlaneSlice", "Slices", "coordinate_slices", "plane_slice", "spectrum"]
 
@@ -59,7 +60,7 @@ def coordinate_slices(
     t = np.linspace(-radius, radius, points)
     index = np.array(chosen)
     gradient = form.moments.gradient(form.X)[index]
-    curvature = form.moments.H[index, index]
+    curvature = form.moments.diagonal(index)
     losses = form.moments.loss(form.X) + gradient[:, None] * t + curvature[:, None] * t**2
     labels = form.labels
     return Slices(chosen, tuple(labels[c] for c in chosen), form.X[index, None] + t, losses, form.X[index], form.loss)
@@ -85,10 +86,17 @@ def plane_slice(
     m = form.moments
     slope = m.gradient(form.X)
     linear = np.add.outer(s * (slope @ u), t * (slope @ v))
-    curved = np.add.outer(s**2 * (u @ m.H @ u), t**2 * (v @ m.H @ v)) + 2 * np.outer(s, t) * (u @ m.H @ v)
+    Hu, Hv = m.apply(u), m.apply(v)
+    curved = np.add.outer(s**2 * (u @ Hu), t**2 * (v @ Hv)) + 2 * np.outer(s, t) * (u @ Hv)
     return PlaneSlice(s, t, m.loss(form.X) + linear + curved)
 
 
 def spectrum(form: ClosedForm) -> Float[np.ndarray, "N"]:
-    """Return the eigenvalues of the Hessian ``2 H``, ascending, ``[N]``."""
+    """Return the eigenvalues of the Hessian ``2 H``, ascending, ``[N]``.
+
+    Raises:
+        ValueError: for a minimizer found without the matrix ``H``.
+    """
+    if not isinstance(form.moments, Moments):
+        raise ValueError("expected a minimizer with its matrix H; got one found by the operator (use dense)")
     return np.asarray(2 * np.linalg.eigvalsh(form.moments.H))

@@ -24,6 +24,7 @@ __all__ = [
     "NODE_BUDGET",
     "cheapest_exact",
     "compute_moments",
+    "dense_gigabytes",
     "fractions_are_cheap",
     "grid_size",
     "is_polynomial",
@@ -118,12 +119,21 @@ def _on_grid(task: MarkovTask, nodes: int, error: str, progress: Callable[[float
     return Moments(H, h, float(y2), task.blocks, task.dimension, "quadrature", rule.size, error)
 
 
+def dense_gigabytes(task: Task, node_budget: int = NODE_BUDGET) -> float:
+    """Return what the dense system takes, copies for its solution and replicates of a sampled one included."""
+    sampled = isinstance(task, MarkovTask) and is_polynomial(task) and grid_size(task) > node_budget
+    return _gigabytes(task, 11 if sampled else 4)
+
+
+def _gigabytes(task: Task, copies: int) -> float:
+    return copies * 8 * unknowns(task) ** 2 / 1e9
+
+
 def _require_memory(task: Task, memory: float, copies: int = 4) -> None:
-    N = unknowns(task)
-    needed = copies * 8 * N**2 / 1e9
+    needed = _gigabytes(task, copies)
     if not needed <= memory:
         raise ValueError(
-            f"expected a dense system within {memory:g} GB; got {N} unknowns, which need {needed:.3g} GB "
+            f"expected a dense system within {memory:g} GB; got {unknowns(task)} unknowns, which need {needed:.3g} GB "
             "(use a shorter length, or allow more memory)"
         )
 

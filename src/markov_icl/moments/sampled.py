@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from markov_icl.moments.system import Moments
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["SobolRule", "sampled_moments"]
+__all__ = ["SobolRule", "sampled_moments", "sobol_rules"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,23 +70,9 @@ def sampled_moments(
     Raises:
         ValueError: for another kind of prior or malformed sizes.
     """
-    if not isinstance(task.prior, DirichletPrior):
-        raise ValueError("expected a Dirichlet prior to sample from; got a finite one, which needs no sampling")
-    if replicates < 2 or points < 2 or points & (points - 1):
-        raise ValueError(f"expected points a power of two and replicates >= 2; got {points}, {replicates}")
-    from scipy.stats.qmc import Sobol
-
-    alpha = np.array(task.prior.alpha, dtype=float)
-    if alpha.shape[0] * (alpha.shape[1] - 1) > Sobol.MAXDIM:
-        raise ValueError(
-            f"expected a kernel with at most {Sobol.MAXDIM:,} free entries to sample; got {task.rows:,} rows of "
-            f"{task.states} states"
-        )
     size = task.blocks * task.dimension * (task.dimension + 1) // 2
     H, h, y2 = np.empty((replicates, size, size)), np.empty((replicates, size)), np.empty(replicates)
-    for r, child in enumerate(np.random.SeedSequence(seed).spawn(replicates)):
-        engine = Sobol(alpha.shape[0] * (alpha.shape[1] - 1), rng=np.random.default_rng(child))
-        rule = SobolRule(alpha, np.clip(engine.random(points), 1e-300, 1 - 2**-53))
+    for r, rule in enumerate(sobol_rules(task, points, replicates, seed)):
         H[r], h[r], y2[r] = accumulate(task, rule).dense(task)
         if progress is not None:
             progress((r + 1) / replicates)
@@ -101,3 +87,26 @@ def sampled_moments(
         f"estimate: {replicates} scrambled Sobol sequences of {points} kernels, standard errors attached",
         replicates=(H, h, y2),
     )
+
+
+def sobol_rules(task: MarkovTask, points: int, replicates: int, seed: int) -> Iterator[SobolRule]:
+    """Yield ``replicates`` independent scramblings of ``points`` kernels; the arguments of :func:`sampled_moments`.
+
+    Raises:
+        ValueError: for another kind of prior or malformed sizes.
+    """
+    if not isinstance(task.prior, DirichletPrior):
+        raise ValueError("expected a Dirichlet prior to sample from; got a finite one, which needs no sampling")
+    if replicates < 2 or points < 2 or points & (points - 1):
+        raise ValueError(f"expected points a power of two and replicates >= 2; got {points}, {replicates}")
+    from scipy.stats.qmc import Sobol
+
+    alpha = np.array(task.prior.alpha, dtype=float)
+    if alpha.shape[0] * (alpha.shape[1] - 1) > Sobol.MAXDIM:
+        raise ValueError(
+            f"expected a kernel with at most {Sobol.MAXDIM:,} free entries to sample; got {task.rows:,} rows of "
+            f"{task.states} states"
+        )
+    for child in np.random.SeedSequence(seed).spawn(replicates):
+        engine = Sobol(alpha.shape[0] * (alpha.shape[1] - 1), rng=np.random.default_rng(child))
+        yield SobolRule(alpha, np.clip(engine.random(points), 1e-300, 1 - 2**-53))

@@ -55,6 +55,14 @@ class Moments:
         result: NDArray[np.float64] = 2 * (self.H @ X - self.h)
         return result
 
+    def apply(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``H X`` for ``X`` of shape ``[N]`` or ``[N, c]``."""
+        return np.asarray(self.H @ X)
+
+    def diagonal(self, index: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return ``H[c, c]`` for the coordinates ``c``."""
+        return np.asarray(self.H[index, index])
+
     @property
     def standard_errors(
         self,

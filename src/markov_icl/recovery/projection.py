@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from markov_icl.features import phi
 from markov_icl.recovery.quadratic import Normal, Quadratic
 
-__all__ = ["Projection", "forms", "frame", "project"]
+__all__ = ["Projection", "forms", "frame", "products_of", "project"]
 
 Array = NDArray[np.float64]
 
@@ -63,6 +63,12 @@ def forms(dimension: int) -> Array:
     eye = np.eye(dimension)
     maps = [[phi(p, q[:, None]) for q in eye] for p in eye]
     return np.asarray(maps, dtype=float).transpose(2, 0, 1)
+
+
+def products_of(E: Array, V: Array, heads: int) -> tuple[Array, tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return ``phi(V_s, V_t)`` for one block, ``[m, p]``, and the pairs ``s <= t``, ``s < r`` of its columns."""
+    s, t = np.triu_indices(heads, m=V.shape[0])
+    return np.einsum("mpl,pk,lk->mk", E, V[:, s], V[:, t], optimize=True), (s, t)
 
 
 def project(quadratic: Quadratic, E: Array, V: Array, heads: int) -> Projection:
