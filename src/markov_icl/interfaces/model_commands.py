@@ -125,6 +125,7 @@ def _predictors(
     from markov_icl.experiments.evaluation import floor, standard_predictors
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.models.predictors import Constant
+    from markov_icl.moments.system import Moments
     from markov_icl.recovery.fit import best as search
 
     form = fit = None
@@ -144,7 +145,8 @@ def _predictors(
                 f"best (b, A) left out: its search in {form.moments.size:,} unknowns takes long; name it to wait"
             )
         elif chosen is None or "best" in chosen:
-            fit = search(form.moments, seed=seed, progress=lambda done, of, _: progress(0.5 + done / of / 2))
+            problem = form.moments if isinstance(form.moments, Moments) else source.task
+            fit = search(problem, seed=seed, progress=lambda done, of, _: progress(0.5 + done / of / 2))
             notes.append(f"best (b, A): expected loss {fit.loss:.8g}, an upper bound from a local search")
     constant = floor(source.task, seed) if source.data is None else Constant(source.data.training_mean)
     return [*standard_predictors(source.task, form, fit, models, constant, chosen)], notes

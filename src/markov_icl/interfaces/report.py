@@ -229,7 +229,7 @@ def _weather() -> str:
         data = from_sequences(weather_file(), "month", "date", "wet", length)
         form = minimizer(data.task)
         constant = Constant(data.training_mean, "constant, the training mean")
-        predictors = standard_predictors(data.task, form, best(form.moments), constant=constant)
+        predictors = standard_predictors(data.task, form, best(data.task), constant=constant)
         tables.append(evaluate_held_out(data, predictors))
         notes.append(
             f"length {length}: {data.task.context} context chains, {tables[-1].prompts} prompts from "
