@@ -266,7 +266,13 @@ def _population(
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="sampling | train-step | population.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="minimizer | rational | recovery | certify | long-chains | startup | sampling | train-step | "
+            "population."
+        ),
+    ],
     repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="Turns of each arm; medians are shown.")] = 5,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=1024, help="Most threads; the benchmark's own choice if none.")
@@ -284,15 +290,35 @@ def bench(
         raise ValueError(f"expected a benchmark of {', '.join(BENCHMARKS)}; got {name!r:.40}")
     with output.status_line("bench") as show:
         show(name)
-        chosen = {} if threads is None else {"threads": threads}
-        rows = BENCHMARKS[name](repeat=repeat, **chosen)
+        rows = _timed(BENCHMARKS[name], repeat, threads)
     if json:
         first = {k: getattr(rows[0], k) for k in ("case", "fast", "literal", "ratio", "unit")}
         output.print_json({**first, "rows": [asdict(row) for row in rows], "environment": environment()})
         return
-    table = [(r.case, _amount(r.fast, r.unit), _amount(r.literal, r.unit), f"{r.ratio:.3g}", r.note) for r in rows]
+    table = [
+        (
+            r.case,
+            _amount(r.fast, r.unit),
+            _amount(r.literal, r.unit),
+            "-" if r.ratio is None else f"{r.ratio:.3g}",
+            r.note,
+        )
+        for r in rows
+    ]
     output.print_table(f"Benchmark {name}", ("case", "fast", "plain", "ratio", "note"), table)
 
 
-def _amount(value: float, unit: str) -> str:
+def _timed(benchmark: Any, repeat: int, threads: int | None) -> list[Any]:
+    from inspect import signature
+
+    if threads is None:
+        return list(benchmark(repeat=repeat))
+    if "threads" not in signature(benchmark).parameters:
+        raise ValueError("expected --threads only beside sampling, train-step or population; got another benchmark")
+    return list(benchmark(repeat=repeat, threads=threads))
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
     return f"{value:,.0f} {unit}" if value >= 1000 else f"{value:.3g} {unit}"
