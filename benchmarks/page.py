@@ -19,17 +19,18 @@ CURVES = {
 }
 INTRO = """# Benchmarks
 
-Written by `benchmarks/page.py` from `benchmarks/results/*.json`; `make bench` measures again (about ten minutes, 2 cores),
-`markov-icl bench NAME` runs one. Medians on a shared machine, both arms in the same run: quote the ratio. "Plain" is what
-anybody would write instead: the formula node by node, cvxpy with Clarabel, NumPy prompts with token-space layers, torch's
-L-BFGS with autograd.
+Written by `benchmarks/page.py` from `benchmarks/results/*.json`; `make bench` measures again (about ten minutes on 2
+cores), `markov-icl bench NAME` runs one. Medians on a shared machine, both arms in the same run: quote the ratio.
+"Plain" is what anybody would write instead: the formula node by node, cvxpy with Clarabel, NumPy prompts with
+token-space layers, torch's L-BFGS with autograd. Length 129, run once by hand: `results/operator_129.json`.
 
 ![Seconds against length](benchmarks.png)
 """
 
 
 def main() -> None:
-    results = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
+    found = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"))}
+    results = {name: result for name, result in found.items() if "rows" in result}
     with atomic(DOCS / "benchmarks.md") as temporary:
         temporary.write_text(INTRO + "".join(section(name, result) for name, result in results.items()))
     figure, axes = new_figure(1, 1, 6.4, 4.2)
