@@ -194,7 +194,7 @@ def test_evaluate_leaves_out_what_it_cannot_do_and_says_so(capsys):
     assert "Bayes" not in [row["predictor"] for row in result["rows"]]
     assert {row["excess"] for row in result["rows"]} == {None}
     assert any("Bayes left out" in note and "stationary" in note for note in result["notes"])
-    result = answer(capsys, "evaluate", "--prompts", 20, "--length", 60)
+    result = answer(capsys, "evaluate", "--prompts", 20, "--length", 60, "--memory", 0.01)
     assert "X*" not in [row["predictor"] for row in result["rows"]]
     assert any("X* and best (b, A) left out" in note for note in result["notes"])
 
@@ -331,7 +331,7 @@ BAD = [
     ["evaluate", "--prompts", "many"],
     ["evaluate", "--prompts", 10**9],
     ["evaluate", "--memory", "nan"],
-    ["evaluate", "--length", 60, "--predictors", "optimum"],
+    ["evaluate", "--length", 60, "--predictors", "optimum", "--memory", 0.01],
     ["evaluate", *SEQUENCES, "--prompts", 10],
     ["evaluate", "--plot", "x.gif"],
     ["evaluate", "--seed", -1],
