@@ -10,7 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces import best_commands, depth_commands, hardness_commands, model_commands, train_commands
+from markov_icl.interfaces import (
+    best_commands,
+    depth_commands,
+    experiment_commands,
+    hardness_commands,
+    model_commands,
+    train_commands,
+)
 from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
@@ -413,7 +420,14 @@ def map_command(
     output.print_table("Start probabilities whose optimum real parameters reach", header, rows)
 
 
-for commands in (best_commands, model_commands, train_commands, depth_commands, hardness_commands):
+for commands in (
+    best_commands,
+    model_commands,
+    train_commands,
+    depth_commands,
+    hardness_commands,
+    experiment_commands,
+):
     commands.register(app)
 
 
