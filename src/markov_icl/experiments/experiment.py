@@ -14,6 +14,10 @@ __all__ = ["EXPERIMENTS", "FIGURES", "Experiment", "experiment", "figure"]
 
 EXPERIMENTS = {
     "train": "sweep",
+    "fig3": "fig03",
+    "fig4": "fig04",
+    "fig5": "fig05",
+    "fig10": "fig10",
 }
 """Name of every experiment to its module in :mod:`markov_icl.experiments`, where it is the constant ``EXPERIMENT``."""
 

@@ -7,20 +7,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from markov_icl.experiments.evaluation import evaluate, floor
+from markov_icl.experiments.evaluation import floor
 from markov_icl.experiments.experiment import Experiment
 from markov_icl.experiments.points import Point
+from markov_icl.experiments.scoring import fresh_prompts, score_points
 from markov_icl.experiments.spec import Spec
 from markov_icl.models.predictors import Bayes, Predictor, TorchModel
-from markov_icl.tasks.sampling import sample_prompts
 from markov_icl.tasks.spec import TaskSpec, read_document
 
 __all__ = ["EXPERIMENT", "grid", "sweep_from_file", "train_and_score", "trained"]
 
 _SECTIONS = ("task", "model", "training")
 _FIELDS = (*_SECTIONS, "grid", "seeds", "prompts")
-_TEST = 7
-"""Stream of the prompts that models are scored on: not one of those that training draws from."""
 
 
 def sweep_from_file(path: Path) -> tuple[Spec, ...]:
@@ -107,21 +105,10 @@ def trained(spec: Spec, **more: Any) -> Any:
 def train_and_score(spec: Spec) -> tuple[Point, ...]:
     """Train one model; rows are its losses on the way, and its score beside Bayes and the constant."""
     result = trained(spec)
-    drawn = sample_prompts(spec.task, spec.settings["prompts"], _stream(spec.seed))
+    drawn = fresh_prompts(spec.task, spec.settings["prompts"], spec.seed)
     predictors: list[Predictor] = [Bayes(spec.task), TorchModel(result.model, "model"), floor(spec.task)]
-    steps = float(len(result.losses))
-    points = [Point("model", "loss on the way", float(e.step), e.loss, e.loss_se) for e in result.evaluations]
-    for row in evaluate(spec.task, predictors, drawn).rows:
-        points.append(Point(row.predictor, "loss", steps, row.loss, row.loss_se))
-        if row.accuracy is not None:
-            points.append(Point(row.predictor, "accuracy", steps, row.accuracy, row.accuracy_se))
-    return tuple(points)
-
-
-def _stream(seed: int) -> Any:
-    import numpy as np
-
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_TEST, 0)))
+    on_the_way = [Point("model", "loss on the way", float(e.step), e.loss, e.loss_se) for e in result.evaluations]
+    return (*on_the_way, *score_points(spec.task, predictors, drawn, float(len(result.losses))))
 
 
 EXPERIMENT = Experiment("train", "one training", train_and_score)
