@@ -15,7 +15,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
-from markov_icl.experiments.experiment import EXPERIMENTS, experiment
+from markov_icl.experiments.figures import EXPERIMENTS, experiment
 from markov_icl.experiments.points import Outcome, Point
 from markov_icl.experiments.spec import Spec, code_of, run_key
 from markov_icl.experiments.store import Store

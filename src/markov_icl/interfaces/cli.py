@@ -16,6 +16,7 @@ from markov_icl.interfaces import (
     experiment_commands,
     hardness_commands,
     model_commands,
+    reproduce_command,
     train_commands,
 )
 from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
@@ -427,6 +428,7 @@ for commands in (
     depth_commands,
     hardness_commands,
     experiment_commands,
+    reproduce_command,
 ):
     commands.register(app)
 
