@@ -15,7 +15,7 @@ from markov_icl.experiments.spec import Spec
 if TYPE_CHECKING:
     import polars
 
-__all__ = ["Outcome", "Point", "Series", "curves", "frame", "parquet", "points_of", "select", "series"]
+__all__ = ["Outcome", "Point", "Series", "curves", "frame", "measures", "parquet", "points_of", "select", "series"]
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,8 @@ def series(outcomes: Iterable[Outcome], curve: str, measure: str) -> Series:
 def curves(outcomes: Sequence[Outcome], measure: str) -> tuple[str, ...]:
     """Return the names of the curves with this measure, in the order of their first rows."""
     return tuple(dict.fromkeys(p.curve for o in outcomes for p in o.points if p.measure == measure))
+
+
+def measures(outcomes: Sequence[Outcome], curve: str) -> tuple[str, ...]:
+    """Return the measures of a curve, in the order of their first rows."""
+    return tuple(dict.fromkeys(p.measure for o in outcomes for p in o.points if p.curve == curve))

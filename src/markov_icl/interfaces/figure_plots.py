@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from markov_icl.experiments import fig03, fig04, fig05
+from markov_icl.experiments import fig02, fig03, fig04, fig05, fig06, fig07
 from markov_icl.experiments.points import Outcome, Series, curves, series
+from markov_icl.interfaces.depth_plots import plot_figure_two
 from markov_icl.interfaces.plots import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PLOTS", "plot_fig3", "plot_fig4", "plot_fig5", "plot_fig10"]
+__all__ = ["PLOTS", "plot_fig2", "plot_fig3", "plot_fig4", "plot_fig5", "plot_fig6", "plot_fig7", "plot_fig10"]
 
 _COLOURS = (INK, MARK, "#4b8b3b", "#7a4fa3", "#b08900")
 
@@ -113,5 +114,79 @@ def plot_fig10(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-PLOTS = {"fig3": plot_fig3, "fig4": plot_fig4, "fig5": plot_fig5, "fig10": plot_fig10}
+def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw accuracy against context, a panel a law of first states; bars: 90% bootstrap intervals of seed 0."""
+    figure, axes = new_figure(1, len(fig06.LAWS), 5.2, 4.0)
+    for axis, law in zip(axes[0], fig06.LAWS, strict=True):
+        for name in (n for n in curves(outcomes, "accuracy") if n.endswith(f", {law}")):
+            label = name.removesuffix(f", {law}")
+            line = series(outcomes, name, "accuracy")
+            if label == "Bayes":
+                axis.plot(line.x, line.mean, "k:", lw=1.8, label="Bayes ceiling")
+                continue
+            colour = _COLOURS[(fig06.BASELINES.index(label) if label in fig06.BASELINES else 4) % len(_COLOURS)]
+            low, high = (series(outcomes, name, f"accuracy, {q}%").values[0] for q in (5, 95))
+            middle = line.values[0]
+            spread = np.stack([np.maximum(middle - low, 0), np.maximum(high - middle, 0)])
+            axis.errorbar(line.x, middle, spread, fmt="o", ms=3, color=colour, capsize=2, lw=1)
+            _band(axis, line, colour, label if label in fig06.BASELINES else f"{label}, {len(line.values)} seeds", "-")
+        axis.set_xscale("log")
+        axis.set_xticks(line.x, [f"{v:g}" for v in line.x])
+        axis.minorticks_off()
+        axis.set_xlabel("context chains")
+        axis.set_title(f"{law} first states", fontsize=10)
+    axes[0, 0].set_ylabel("accuracy")
+    axes[0, 0].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def plot_fig7(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw the first seed's mean maps beside similarity, a row a number of kernels; last, how far attention follows."""
+    layers = [m for m in dict.fromkeys(p.measure for p in outcomes[0].points) if m.startswith("attention")]
+    figure, axes = new_figure(len(fig07.GROUPS), len(layers) + 2, 2.7, 2.6)
+    for row, groups in zip(axes, fig07.GROUPS, strict=True):
+        name = f"{groups} kernels, {fig07.ORDERS[0]}"
+        for axis, measure in zip(row, ("similarity", *layers), strict=False):
+            axis.imshow(_map(outcomes[0], name, measure), cmap="viridis")
+            axis.set_title(f"{groups} kernel{'s' * (groups > 1)}: {measure}", fontsize=8)
+            axis.tick_params(labelsize=6)
+        if groups == 1:
+            row[-1].set_visible(False)
+            continue
+        for order, colour in zip(fig07.ORDERS, _COLOURS, strict=False):
+            _band(row[-1], series(outcomes, f"{groups} kernels, {order}", "within minus between"), colour, order)
+        row[-1].axhline(0, color="0.6", lw=0.8)
+        row[-1].set_title("same kernel minus others", fontsize=8)
+        row[-1].set_xlabel("layer", fontsize=8)
+        row[-1].set_xticks(range(1, len(layers) + 1))
+        row[-1].legend(fontsize=6, frameon=False)
+    return figure
+
+
+def _map(outcome: Outcome, curve: str, measure: str) -> np.ndarray:
+    cells = [p for p in outcome.points if (p.curve, p.measure) == (curve, measure) and p.y is not None]
+    size = 1 + int(max(p.x for p in cells))
+    values = np.full((size, size), np.nan)
+    for p in cells:
+        assert p.y is not None
+        values[int(p.x), int(p.y)] = p.value
+    if measure != "similarity":
+        values[np.triu_indices(size)] = np.nan  # a chain's look at itself would hide the others; later ones get none
+    return values
+
+
+def plot_fig2(outcomes: Sequence[Outcome]) -> Figure:
+    """Draw the objectives, losses and distances to the fronts, layer by layer."""
+    return plot_figure_two(fig02.assemble(outcomes))
+
+
+PLOTS = {
+    "fig2": plot_fig2,
+    "fig3": plot_fig3,
+    "fig4": plot_fig4,
+    "fig5": plot_fig5,
+    "fig6": plot_fig6,
+    "fig7": plot_fig7,
+    "fig10": plot_fig10,
+}
 """Name of a figure to what draws it."""
