@@ -105,6 +105,7 @@ def test_refuses_unfit_arguments(tmp_path, arguments, message):
         run_all(grid(SMALL), Store(tmp_path / "store"), **arguments)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_run(tmp_path):
     """The first worker that comes to one of the runs dies there; the flag is in the environment it inherits."""
     script = f"""
@@ -142,6 +143,7 @@ def test_workers_that_always_die_end_the_sweep(tmp_path, monkeypatch):
         run_all(grid(SMALL), Store(tmp_path / "store"))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_taken_up_again(tmp_path):
     """kill -9 of the whole sweep at three moments, then to the end: the bytes are those of an undisturbed sweep."""
     document = {**SMALL, "seeds": 6, "training": {**SMALL["training"], "steps": 200}}
@@ -165,6 +167,7 @@ def test_killed_at_any_moment_and_taken_up_again(tmp_path):
     assert rows_of(store, batch.keys) == rows_of(plain, batch.keys)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_work(tmp_path):
     document = {**SMALL, "seeds": 5, "training": {**SMALL["training"], "steps": 100}}
     file = tmp_path / "sweep.yaml"

@@ -112,7 +112,8 @@ def _contrast(
     share = weights * np.arange(n)[None, :, None] / np.maximum(total, 1e-12)
     same = kernel[:, :, None] == kernel[:, None, :]
     both = np.broadcast_to(earlier, same.shape)
-    correlation = float(np.corrcoef(share[both], alike[both])[0, 1])
+    even = share[both].std() < 1e-12 or alike[both].std() < 1e-12
+    correlation = 0.0 if even else float(np.corrcoef(share[both], alike[both])[0, 1])
     points = [Point(name, "correlation with similarity", layer, correlation)]
     if not same.all():
         within, between = (

@@ -22,6 +22,9 @@ EngineName = Annotated[str, typer.Option("--engine", help="loky | ray (extra dis
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster, such as auto or 10.0.0.1:6379.")]
 Key = Annotated[str, typer.Argument(help="Name of a run, or its first characters.")]
 
+_SHORT = 10
+"""Characters of a run's name in tables; commands take any that are unique."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
@@ -93,7 +96,12 @@ def sweep(
         output.print_json({"runs": len(specs), "computed": batch.computed, "rows": tidy_rows(batch.outcomes)})
         return
     table = [
-        (key, outcome.spec.part, outcome.spec.seed, *(_last(outcome, measure) for measure in ("loss", "accuracy")))
+        (
+            key[:_SHORT],
+            outcome.spec.part,
+            outcome.spec.seed,
+            *(_last(outcome, measure) for measure in ("loss", "accuracy")),
+        )
         for key, outcome in zip(batch.keys, batch.outcomes, strict=True)
     ]
     output.print_table("Sweep", ("run", "point", "seed", "loss", "accuracy"), table)
@@ -128,10 +136,10 @@ def list_runs(
         output.print_json({"store": str(place.folder), "runs": [vars(record) for record in records]})
         return
     rows = [
-        (r.key, r.experiment, r.part, r.scale, r.seed, r.points, f"{r.seconds:.1f}", r.finished, r.digest[:8])
+        (r.key[:_SHORT], r.experiment, r.part, r.scale, r.seed, f"{r.seconds:.1f}", r.finished, r.digest[:6])
         for r in records
     ]
-    header = ("run", "experiment", "point", "scale", "seed", "rows", "seconds", "finished", "code")
+    header = ("run", "of", "point", "scale", "seed", "seconds", "finished", "code")
     output.print_table(f"{len(records)} runs in {place.folder}", header, rows)
 
 
@@ -195,7 +203,7 @@ def compare(first: Key, second: Key, store: Folder = None, json: Json = False) -
             }
         )
         return
-    output.print_table("Where the specs differ", ("field", one, other), changes)
+    output.print_table("Where the specs differ", ("field", one[:_SHORT], other[:_SHORT]), changes)
     rows = [(curve, measure, x, a, b, b - a) for curve, measure, x, _, a, b in shared]
     output.print_table("Rows of both", ("curve", "measure", "x", "first", "second", "difference"), rows[:60])
 
