@@ -19,7 +19,7 @@ from markov_icl.tasks.prompts import MarkovTask
 __all__ = ["EXPERIMENT", "LAYERS", "PAPER", "PRIORS", "STATES", "curve_name"]
 
 STATES, LAYERS = (2, 3, 4), (1, 2, 3)
-PRIORS = ("1", "1/10", "1/50")
+PRIORS = ("1", "1/10", "1/100")
 """Concentration of the Dirichlet rows; the paper's text names none, 1 is uniform."""
 PAPER = {1: 0.55, 3: 0.98}
 """What the paper reports for three states: layers to accuracy."""
@@ -92,7 +92,7 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
             shown = ", ".join(f"{m:.2f} ± {s:.2f}" for m, s in zip(line.mean, line.deviation, strict=True))
             said.append(f"{name}: {shown} (ceiling {ceiling:.2f})")
     ceilings = {c: series(outcomes, curve_name(3, c), "Bayes, accuracy").values[0, 0] for c in PRIORS}
-    over = [f"Dirichlet({c}) {v:.2f}" for c, v in ceilings.items() if PAPER[3] > v]
+    over = [f"Dirichlet({c}) {v:.3f}" for c, v in ceilings.items() if PAPER[3] > v]
     reach = [f"Dirichlet({c}) {v:.3f}" for c, v in ceilings.items() if v >= PAPER[3]]
     return Finding(
         f"differs: {PAPER[3]:g} for 3 states is above the ceiling {ceilings['1']:.2f}",
