@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from markov_icl.depth.profile import profile
-from markov_icl.depth.restricted import RestrictedFit
-from markov_icl.experiments.depth_claims import preconditioned_descent, read_figure_two
-from markov_icl.experiments.fig02 import SCALES, FigureTwo, figure_two, rises
+from markov_icl.experiments import fig02
+from markov_icl.experiments.depth_claims import preconditioned_descent
+from markov_icl.experiments.fig02 import SCALES, assemble, profile_points, read_figure_two, rises
+from markov_icl.experiments.points import Outcome, Point
+from markov_icl.experiments.spec import Spec
 from markov_icl.interfaces.depth_plots import plot_figure_two
 from markov_icl.tasks.prompts import MarkovTask
 from tests.depth.parameters import random_model
@@ -15,10 +17,22 @@ TASK = MarkovTask(length=4, context=20)
 
 
 @pytest.fixture(scope="module")
-def figure():
-    models = [random_model(4, 3, 1, seed, trace=0.5) for seed in (0, 1)]
-    fits = tuple(RestrictedFit(m, 0.5, 0.1, (0.5,), np.zeros(1)) for m in models)
-    return FigureTwo(TASK, fits, tuple(profile(m, TASK, 60, 2) for m in models))
+def profiles():
+    return [profile(random_model(4, 3, 1, seed, trace=0.5), TASK, 60, 2) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def figure(profiles):
+    settings = {"prompts": 60, "fronts": 2, "box": 2.0}
+    return assemble(
+        [
+            Outcome(
+                Spec("fig2", "restricted", TASK, settings=settings, seed=seed),
+                (Point("trained", "loss", 3.0, 0.5), *profile_points(one)),
+            )
+            for seed, one in enumerate(profiles)
+        ]
+    )
 
 
 def test_theorem_four_one():
@@ -35,28 +49,29 @@ def test_where_all_objectives_rise():
     assert rises(np.array([[0.0, 0.0], [1.0, 0.0]])) is None
 
 
-def test_the_figure_says_what_its_rows_say(figure):
+def test_the_figure_says_what_its_rows_say(figure, profiles):
     assert figure.losses.shape == (2, 4)
-    assert figure.distance("R1").shape == (2, 4)
-    assert figure.losses[1, 2] == figure.profiles[1].layers[2].loss
-    assert figure.closest("both")[0] == figure.distance("both")[0].argmin()
+    assert figure.distances["R1"].shape == (2, 4)
+    assert figure.losses[1, 2] == profiles[1].layers[2].loss
+    assert np.array_equal(figure.second[1, 3], profiles[1].layers[3].second)
+    assert figure.bayes == (profiles[0].bayes.loss, profiles[0].bayes.accuracy)
+    assert figure.closest("both")[0] == figure.distances["both"][0].argmin()
     finding = read_figure_two(figure)
     assert "joint rise" in finding.verdict
     plot_figure_two(figure).canvas.draw()
 
 
 def test_the_verdict_follows_the_numbers(figure):
-    rising = figure.profiles[0]
-    layers = tuple(
-        replace(
-            row,
-            first=row.first * 0 + row.layer,
-            second=row.second * 0 + row.layer,
-            distance={name: replace(far, mean=1.0 / (1 + row.layer)) for name, far in row.distance.items()},
-        )
-        for row in rising.layers
+    layer = np.arange(4.0)
+    made = replace(
+        figure,
+        losses=figure.losses[:1],
+        accuracies=figure.accuracies[:1],
+        trained=figure.trained[:1],
+        first=0 * figure.first[:1] + layer[:, None],
+        second=0 * figure.second[:1] + layer[:, None],
+        distances=dict.fromkeys(figure.distances, 1 / (1 + layer)[None]),
     )
-    made = FigureTwo(TASK, figure.fits[:1], (replace(rising, layers=layers),))
     assert made.rises("both") == (0,)
     assert made.trades == (False,)
     assert read_figure_two(made).verdict == "holds for the approach; joint rise seen in 1 of 1 seeds"
@@ -65,4 +80,4 @@ def test_the_verdict_follows_the_numbers(figure):
 def test_scales_are_named():
     assert SCALES["paper"].fronts == 100
     with pytest.raises(ValueError, match="quick or paper"):
-        figure_two("huge")
+        fig02.EXPERIMENT.specs("huge", 5)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from markov_icl.experiments import fig02
+from markov_icl.experiments import fig02, finished
 from markov_icl.experiments.hardness_scaling import hardness_scaling
 from markov_icl.interfaces import hardness_report
 from markov_icl.interfaces.report import write_report
@@ -410,12 +410,13 @@ def test_as_a_process():
 
 
 @pytest.fixture
-def little_work(monkeypatch):
-    monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2, 2))
+def little_work(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2))
     monkeypatch.setattr(hardness_report, "hardness_scaling", lambda **_: hardness_scaling(8, time_limit=0.5))
-    fig02.figure_two.cache_clear()
+    finished.figure_two.cache_clear()
     yield
-    fig02.figure_two.cache_clear()
+    finished.figure_two.cache_clear()
 
 
 @pytest.mark.usefixtures("little_work")

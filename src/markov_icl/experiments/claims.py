@@ -10,6 +10,7 @@ import numpy as np
 
 from markov_icl.experiments.claim import Claim, Finding
 from markov_icl.experiments.depth_claims import DEPTH_CLAIMS
+from markov_icl.experiments.figure_claims import FIGURE_CLAIMS
 from markov_icl.experiments.hardness_claims import HARDNESS_CLAIMS
 from markov_icl.experiments.realizability import realizability_map, theorem_parameters
 from markov_icl.features import Array, phi, position, vech_indices
@@ -292,4 +293,5 @@ CLAIMS = (
     ),
     *HARDNESS_CLAIMS,
     *DEPTH_CLAIMS,
+    *FIGURE_CLAIMS,
 )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from markov_icl.depth.descent import descend, equivalence
 from markov_icl.depth.objectives import decompose
 from markov_icl.experiments.claim import Claim, Finding
-from markov_icl.experiments.fig02 import FigureTwo, figure_two
+from markov_icl.experiments.fig02 import read_figure_two
+from markov_icl.experiments.finished import figure_two
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts
 
@@ -60,43 +59,6 @@ def figure_two_finding() -> Finding:
     return read_figure_two(figure_two())
 
 
-def read_figure_two(figure: FigureTwo) -> Finding:
-    """Read the two statements off the figure, seed by seed.
-
-    A seed approaches a front if some layer is at less than half the input's distance.
-    """
-    seeds, depth = len(figure.profiles), figure.losses.shape[1] - 1
-    said, approaches = [], []
-    for name, front in (("R1", "R1"), ("R2 in w_d", "R2, w_J"), ("both groups", "both")):
-        distance = figure.distance(front)
-        approaches.append(distance.min(1) < distance[:, 0] / 2)
-        start, least, last = (_listed(v, "{:.3f}") for v in (distance[:, 0], distance.min(1), distance[:, -1]))
-        where = _listed(figure.closest(front), "{}")
-        said.append(f"{name} {start} at the input, least {least} (layers {where}), {last} at the end")
-    together = [k for k in figure.rises("both") if k is not None]
-    approach = "holds" if np.all(approaches) else "holds for some seeds"
-    rise = "not seen" if not together else f"seen in {len(together)} of {seeds} seeds"
-    first = figure.profiles[0]
-    bayes = f" (Bayes {first.bayes.loss:.4f})" if first.bayes is not None else ""
-    losses = _listed((fit.loss for fit in figure.fits), "{:.4f}")
-    corner = figure.distance("R2")
-    return Finding(
-        f"{approach} for the approach; joint rise {rise}",
-        f"{depth} layers, {seeds} seeds, Adam on fresh prompts, loss {losses}{bayes}. "
-        f"Generational Distance, |w_k| <= {first.box:g}: {'; '.join(said)}. Seeds in which all "
-        f"{2 * figure.task.dimension} objectives rise up to the last layer: {len(together)}. Instead, in "
-        f"{sum(figure.trades)} of {seeds} the sum of R1's linear objectives rises late while its squared loss falls. "
-        "All but that loss are unbounded below, so a front exists only in a box: R1's is every w at or above least "
-        "squares, and w starts below it, at 0; R2's with all of w free is a corner of the box, to which the nearest "
-        f"layer is at {(corner.min(1) / corner[:, 0]).min():.0%} of the input's distance.",
-        f"{first.front_prompts} prompts with fronts a seed",
-    )
-
-
-def _listed(values: Iterable[float | int], form: str) -> str:
-    return ", ".join(form.format(v) for v in values)
-
-
 DEPTH_CLAIMS = (
     Claim(
         "Theorem 4.1",
@@ -108,6 +70,6 @@ DEPTH_CLAIMS = (
         "Fig. 2",
         "Ten trained layers: the first approach the Pareto front; beyond some depth all objectives rise together.",
         figure_two_finding,
-        "markov-icl layers --length 5 --context 100 --plot layers.png",
+        "markov-icl reproduce fig2",
     ),
 )

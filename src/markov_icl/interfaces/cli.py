@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces import best_commands, depth_commands, hardness_commands, model_commands, train_commands
+from markov_icl.interfaces import (
+    best_commands,
+    depth_commands,
+    experiment_commands,
+    hardness_commands,
+    model_commands,
+    reproduce_command,
+    train_commands,
+)
 from markov_icl.interfaces.options import Device, Json, Memory, Plot, Seed, Source, with_task
 
 __all__ = ["app", "main"]
@@ -436,7 +444,15 @@ def map_command(
     output.print_table("Start probabilities whose optimum real parameters reach", header, rows)
 
 
-for commands in (best_commands, model_commands, train_commands, depth_commands, hardness_commands):
+for commands in (
+    best_commands,
+    model_commands,
+    train_commands,
+    depth_commands,
+    hardness_commands,
+    experiment_commands,
+    reproduce_command,
+):
     commands.register(app)
 
 

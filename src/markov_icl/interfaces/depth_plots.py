@@ -94,19 +94,16 @@ def plot_remainder(result: Remainder) -> Figure:
 def plot_figure_two(result: FigureTwo) -> Figure:
     """Draw Fig. 2: the first seed's objectives, and loss and Generational Distance of every seed."""
     figure, axes = new_figure(2, 2, 4.2, 3.3)
-    rows = result.profiles[0].layers
-    layers = np.array([row.layer for row in rows])
-    _objectives(axes[0, 0], layers, np.array([row.first for row in rows]), "R1")
-    _objectives(axes[0, 1], layers, np.array([row.second for row in rows]), "R2")
-    bayes = result.profiles[0].bayes
+    layers = np.arange(result.losses.shape[1])
+    _objectives(axes[0, 0], layers, result.first[0], "R1")
+    _objectives(axes[0, 1], layers, result.second[0], "R2")
     for k, losses in enumerate(result.losses):
         axes[1, 0].plot(layers, losses, "o-", ms=3, color=INK, alpha=0.4 + 0.6 * (k == 0), label=_once(k, "loss"))
-    if bayes is not None:
-        axes[1, 0].axhline(bayes.loss, color="k", ls=":", lw=1.2, label="Bayes")
+    axes[1, 0].axhline(result.bayes[0], color="k", ls=":", lw=1.2, label="Bayes")
     axes[1, 0].set_title("squared loss, every seed", fontsize=10)
     axes[1, 0].legend(fontsize=7, frameon=False)
     for name, colour in (("R1", INK), ("R2, w_J", MARK), ("both", "0.5")):
-        for k, values in enumerate(result.distance(name)):
+        for k, values in enumerate(result.distances[name]):
             axes[1, 1].semilogy(
                 layers, np.maximum(values, _FLOOR), "o-", ms=2, lw=1, color=colour, label=_once(k, FRONTS[name])
             )

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from markov_icl.depth.profile import FRONTS
 from markov_icl.experiments.depth_claims import preconditioned_descent
-from markov_icl.experiments.fig02 import SCALES, figure_two
+from markov_icl.experiments.fig02 import SCALES
+from markov_icl.experiments.finished import figure_two
 from markov_icl.interfaces.depth_plots import plot_figure_two
 from markov_icl.interfaces.page import picture, table
 
@@ -19,31 +20,21 @@ def depth_section() -> str:
     result = figure_two()
     scale = SCALES["quick"]
     finding = preconditioned_descent()
-    rows = []
-    for layer in range(result.losses.shape[1]):
-        one = [p.layers[layer] for p in result.profiles]
-        rows.append(
-            (
-                str(layer),
-                _over(row.loss for row in one),
-                _over(row.accuracy for row in one),
-                *(_over(row.distance[name].mean for row in one) for name in FRONTS),
-            )
-        )
+    columns = (result.losses, result.accuracies, *(result.distances[name] for name in FRONTS))
+    rows = [(str(k), *(_over(column[:, k]) for column in columns)) for k in range(result.losses.shape[1])]
     header = ("layers", "loss", "accuracy", *(f"distance, {html.escape(text)}" for text in FRONTS.values()))
-    bayes = result.profiles[0].bayes
-    ceiling = f" Bayes: loss {bayes.loss:.4f}, accuracy {bayes.accuracy:.3f}." if bayes is not None else ""
+    ceiling = f" Bayes: loss {result.bayes[0]:.4f}, accuracy {result.bayes[1]:.3f}."
     shown = picture(
         plot_figure_two(result),
         "Objectives of both groups, squared loss and distance to the Pareto front, layer by layer",
         f"The paper's Fig. 2: {result.losses.shape[1] - 1} restricted layers on prompts of 100 chains of length 5, "
-        f"{scale.seeds} seeds, {scale.steps} steps of Adam on {scale.batch} fresh prompts each; the objectives are "
-        f"means over {scale.prompts:,} prompts (first seed), the distances over {scale.fronts} prompts. "
-        "<code>markov-icl layers --length 5 --context 100 --plot layers.png</code>",
+        f"{len(result.losses)} seeds, {scale.steps} steps of Adam on {scale.batch} fresh prompts each; objectives are "
+        f"means over {scale.prompts:,} prompts (first seed), the distances over {result.front_prompts} prompts. "
+        "<code>markov-icl reproduce fig2</code>",
     )
     return (
         f"<h2>Depth: layers as descent (Theorem 4.1, Fig. 2)</h2><p>{html.escape(finding.computed)}</p>"
-        f"<p>Layer by layer, least to largest over {scale.seeds} seeds.{ceiling}</p>"
+        f"<p>Layer by layer, least to largest over {len(result.losses)} seeds.{ceiling}</p>"
         + table(header, rows, numeric=True)
         + shown
     )

@@ -1,0 +1,31 @@
+"""What an experiment is: which runs it has, how one is computed, what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markov_icl.experiments.claim import Finding
+from markov_icl.experiments.points import Outcome, Point
+from markov_icl.experiments.spec import Spec
+
+__all__ = ["Experiment"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment with independent runs.
+
+    Attributes:
+        name: a key of :data:`markov_icl.experiments.figures.EXPERIMENTS`.
+        title: one line.
+        compute: the rows of one run; a pure function of the spec, in one thread.
+        specs: the runs of a figure at a scale with so many seeds; None for sweeps, whose file says it.
+        read: what the finished runs say about the paper's claim; None for sweeps.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Spec], tuple[Point, ...]]
+    specs: Callable[[str, int], tuple[Spec, ...]] | None = None
+    read: Callable[[Sequence[Outcome]], Finding] | None = None

@@ -1,0 +1,124 @@
+"""The command reproduce: a figure of the paper from its runs, computed or taken from the store."""
+
+from __future__ import annotations
+
+import io
+import json as json_module
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from markov_icl.interfaces.experiment_commands import (
+    Address,
+    EngineName,
+    Folder,
+    Workers,
+    open_store,
+    run_progress,
+    show_notes,
+    tidy_rows,
+)
+from markov_icl.interfaces.options import Json, Plot
+
+__all__ = ["register"]
+
+_SEEDS = 5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the application."""
+    app.command(name="reproduce")(reproduce)
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="fig2, fig3, ... as `reproduce` lists them, or all.")],
+    scale: Annotated[str, typer.Option("--scale", help="quick | paper.")] = "quick",
+    seeds: Annotated[int, typer.Option("--seeds", min=2, max=1000, help="Seeds of every trained curve.")] = _SEEDS,
+    store: Folder = None,
+    workers: Workers = None,
+    engine: EngineName = "loky",
+    address: Address = None,
+    json: Json = False,
+    plot: Plot = None,
+) -> None:
+    """A figure of the paper: its runs, its picture and what they say about the paper's claim."""
+    from markov_icl.experiments.engine import run_all
+    from markov_icl.experiments.figures import FIGURES, figure
+    from markov_icl.interfaces import output
+
+    output.check_target(plot)
+    if name == "all" and plot is not None:
+        raise ValueError("expected --plot beside one figure; `reproduce all` keeps its pictures in the store")
+    place = open_store(store)
+    answers = []
+    for one in FIGURES if name == "all" else (name,):
+        chosen = figure(one)
+        assert chosen.specs is not None
+        assert chosen.read is not None
+        specs = chosen.specs(scale, seeds)
+        with run_progress(one) as progress:
+            batch = run_all(specs, place, workers, engine, address, progress)
+        finding = chosen.read(batch.outcomes)
+        folder = _publish(place, f"{one}-{scale}-{seeds}", one, batch, finding)
+        if plot is not None:
+            output.save_figure(_draw(one, batch.outcomes), plot)
+        answers.append(
+            {
+                "figure": one,
+                "scale": scale,
+                "seeds": seeds,
+                "runs": len(specs),
+                "runs_computed": batch.computed,
+                "seconds": batch.seconds,
+                "folder": str(folder),
+                "finding": asdict(finding),
+            }
+        )
+        if json:
+            answers[-1]["rows"] = tidy_rows(batch.outcomes)
+        else:
+            _print(chosen.title, answers[-1])
+    show_notes(place)
+    if json:
+        output.print_json(answers[0] if name != "all" else {"figures": answers})
+
+
+def _draw(name: str, outcomes: Sequence[Any]) -> Any:
+    from markov_icl.interfaces.figure_plots import PLOTS
+
+    return PLOTS[name](outcomes)
+
+
+def _publish(place: Any, folder: str, name: str, batch: Any, finding: Any) -> Path:
+    """Keep picture, rows and finding of a figure in the store; the same runs give the same bytes."""
+    import matplotlib
+
+    from markov_icl.experiments.points import parquet
+
+    files = {}
+    with matplotlib.rc_context({"svg.hashsalt": name}):
+        drawn = _draw(name, batch.outcomes)
+        for kind, metadata in (("png", {}), ("svg", {"Date": None})):
+            buffer = io.BytesIO()
+            drawn.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", metadata=metadata)
+            files[f"figure.{kind}"] = buffer.getvalue()
+    files["rows.parquet"] = parquet(point for outcome in batch.outcomes for point in outcome.points)
+    files["finding.json"] = (json_module.dumps({"runs": batch.keys, **asdict(finding)}, indent=1) + "\n").encode()
+    found: Path = place.publish(folder, files)
+    return found
+
+
+def _print(title: str, answer: dict[str, Any]) -> None:
+    from markov_icl.interfaces.output import print_table
+
+    finding = answer["finding"]
+    rows = [(part, finding[part]) for part in ("verdict", "computed", "tolerance")]
+    print_table(f"{answer['figure']}: {title}", ("", ""), rows)
+    sys.stdout.write(
+        f"{answer['runs_computed']} of {answer['runs']} runs computed in {answer['seconds']:.1f} s; "
+        f"pictures and rows: {answer['folder']}\n"
+    )
