@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -117,7 +118,7 @@ from markov_icl.experiments import engine
 from markov_icl.experiments.store import Store
 from markov_icl.experiments.sweep import grid
 from tests.experiments.test_engine import SMALL
-engine._work = dying.work
+engine._work_in_child = dying.work
 batch = engine.run_all(grid(SMALL), Store(Path({str(tmp_path / "store")!r})), workers=2)
 print(batch.computed, len(set(batch.keys)))
 """
@@ -165,6 +166,34 @@ def test_killed_at_any_moment_and_taken_up_again(tmp_path):
     plain = Store(tmp_path / "plain")
     assert run_all(grid(document), plain, workers=1).keys == batch.keys
     assert rows_of(store, batch.keys) == rows_of(plain, batch.keys)
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(json.dumps({**SMALL, "training": {"steps": 100_000, "batch": 100}}))
+    command = [sys.executable, "-m", "markov_icl", "sweep", file, "--store", tmp_path / "store", "--workers", "2"]
+    parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def running():
+        found = subprocess.run(["pgrep", "-P", str(parent.pid), "-f", "popen_loky"], capture_output=True, text=True)
+        return set(map(int, found.stdout.split()))
+
+    def alive(pids):
+        return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+    workers = set()
+    while len(workers) < 2:
+        assert parent.poll() is None
+        time.sleep(0.2)
+        workers = running()
+    time.sleep(15)  # the watch begins with a worker's first run, after its imports
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 20
+    while alive(workers) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not alive(workers)
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ do not see it.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +28,7 @@ __all__ = ["ENGINES", "Batch", "compute", "run_all"]
 ENGINES = ("loky", "ray")
 _DEATHS = 3
 _POLL_SECONDS = 0.3
+_WATCH, _WATCH_SECONDS = "markov-icl parent", 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,19 @@ def _work(key: str, spec: Spec) -> _Done:
     except Exception as error:
         points, failure = (), f"{type(error).__name__}: {error}"
     return _Done(key, points, time.perf_counter() - began, failure)
+
+
+def _work_in_child(key: str, spec: Spec) -> _Done:
+    """Do a run in a worker process that ends with its parent: joblib's own would stay, busy or idle, for minutes."""
+    if not any(thread.name == _WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(os.getppid(),), name=_WATCH, daemon=True).start()
+    return _work(key, spec)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
 
 
 def run_all(
@@ -216,7 +232,7 @@ def _on_loky(tasks: Iterator[tuple[str, Spec]], workers: int) -> Iterator[_Done]
         workers, backend="loky", batch_size=1, pre_dispatch=workers, return_as="generator_unordered", max_nbytes=None
     )
     try:
-        yield from pool(delayed(_work)(key, spec) for key, spec in tasks)
+        yield from pool(delayed(_work_in_child)(key, spec) for key, spec in tasks)
     except BrokenProcessPool as error:
         raise _WorkerDied(" ".join(str(error).split())[:120]) from None
 
