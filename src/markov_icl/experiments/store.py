@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Store:
             ValueError: if the store cannot be written; then nothing has changed.
         """
         key = run_key(spec, code)
-        finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        finished = datetime.now(UTC).isoformat(timespec="microseconds")  # the order of runs within a second
         files = {
             "spec.json": _json(spec.to_dict()),
             "environment.json": _json(environment() | {"code": code.digest}),
