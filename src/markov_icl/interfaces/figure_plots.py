@@ -141,7 +141,7 @@ def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def plot_fig7(outcomes: Sequence[Outcome]) -> Figure:
-    """Draw the first seed's mean maps beside similarity, a row a number of kernels; last, how far attention follows."""
+    """Draw seed 0's maps (rows over their mean) beside similarity, a row a number of kernels; last, their contrast."""
     layers = [m for m in dict.fromkeys(p.measure for p in outcomes[0].points) if m.startswith("attention")]
     figure, axes = new_figure(len(fig07.GROUPS), len(layers) + 2, 2.7, 2.6)
     for row, groups in zip(axes, fig07.GROUPS, strict=True):
@@ -172,6 +172,8 @@ def _map(outcome: Outcome, curve: str, measure: str) -> np.ndarray:
         values[int(p.x), int(p.y)] = p.value
     if measure != "similarity":
         values[np.triu_indices(size)] = np.nan  # a chain's look at itself would hide the others; later ones get none
+        values[:2] = np.nan
+        values[2:] /= np.nanmean(values[2:], axis=1, keepdims=True)  # late chains spread the same sum over more
     return values
 
 
