@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from markov_icl.choices import unknown
 from markov_icl.depth.descent import Step
 
 __all__ = [
@@ -90,7 +91,7 @@ def group_values(
         ValueError: for an unknown group.
     """
     if group not in GROUPS:
-        raise ValueError(f"expected a group of objectives, {', '.join(GROUPS)}; got {group!r}")
+        raise unknown("a group of objectives,", group, GROUPS)
     parts = []
     if group != "R2":
         parts.append(first_group(w, context.swapaxes(-1, -2) @ context / context.shape[-2]))

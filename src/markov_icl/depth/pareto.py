@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from markov_icl.choices import unknown
 from markov_icl.depth.objectives import GROUPS, group_values, unbounded_below
 
 __all__ = [
@@ -246,13 +247,13 @@ def front_of(method: str) -> Callable[..., Front]:
     """
     methods: dict[str, Callable[..., Front]] = {"sampled": sampled_front, "nsga2": nsga2_front}
     if method not in methods:
-        raise ValueError(f"expected a front, {' or '.join(methods)}; got {method!r}")
+        raise unknown("a front,", method, methods)
     return methods[method]
 
 
 def _check(group: str, box: float, count: int) -> None:
     if group not in GROUPS:
-        raise ValueError(f"expected a group of objectives, {', '.join(GROUPS)}; got {group!r}")
+        raise unknown("a group of objectives,", group, GROUPS)
     if not (0 < box < np.inf) or count < 2:
         raise ValueError(f"expected a positive box and at least 2 points; got {box} and {count}")
 

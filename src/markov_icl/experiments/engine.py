@@ -17,6 +17,7 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
+from markov_icl.choices import unknown
 from markov_icl.experiments.figures import EXPERIMENTS, experiment
 from markov_icl.experiments.points import Outcome, Point
 from markov_icl.experiments.spec import Spec, code_of, run_key
@@ -133,7 +134,7 @@ def run_all(
             or a store that cannot be written.
     """
     if engine not in ENGINES:
-        raise ValueError(f"expected an engine, {' or '.join(ENGINES)}; got {engine!r:.40}")
+        raise unknown("an engine,", engine, ENGINES)
     if address is not None and engine != "ray":
         raise ValueError("expected an address only beside engine ray")
     if workers is not None and workers < 1:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from numpy.typing import NDArray
 
+from markov_icl.choices import unknown
 from markov_icl.landscape.minimizer import ClosedForm
 from markov_icl.models.predictors import (
     Bayes,
@@ -106,7 +107,7 @@ class Evaluation:
         """
         found = next((row for row in self.rows if row.predictor == name), None)
         if found is None:
-            raise ValueError(f"expected one of {', '.join(row.predictor for row in self.rows)}; got {name!r:.60}")
+            raise unknown("one of", name, [row.predictor for row in self.rows])
         return found
 
 
@@ -226,9 +227,9 @@ def standard_predictors(
         ValueError: for an unknown name, or one whose ``form`` or ``fit`` is missing.
     """
     names = (STANDARD if isinstance(task, MarkovTask) else REGRESSION) if chosen is None else chosen
-    unknown = [name for name in names if name not in STANDARD]
-    if unknown:
-        raise ValueError(f"expected predictors among {', '.join(STANDARD)}; got {unknown[0]!r:.60}")
+    for name in names:
+        if name not in STANDARD:
+            raise unknown("predictors among", name, STANDARD)
     made: dict[str, Callable[[], Predictor]] = {
         "bayes": lambda: Bayes(task),
         "rounded": lambda: PosteriorMean(task),

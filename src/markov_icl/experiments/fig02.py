@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from markov_icl.choices import unknown
 from markov_icl.depth.profile import FRONTS, Profile, profile
 from markov_icl.depth.restricted import best_restricted
 from markov_icl.experiments.claim import Finding
@@ -109,7 +110,7 @@ def specs(scale: str, seeds: int) -> tuple[Spec, ...]:
         ValueError: for an unknown scale.
     """
     if scale not in SCALES:
-        raise ValueError(f"expected a scale, {' or '.join(SCALES)}; got {scale!r}")
+        raise unknown("a scale,", scale, SCALES)
     chosen = SCALES[scale]
     training = {"steps": chosen.steps, "batch": chosen.batch, "rate": chosen.rate}
     settings = {"prompts": chosen.prompts, "fronts": chosen.fronts, "box": _BOX}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from markov_icl.choices import unknown
 from markov_icl.experiments.experiment import Experiment
 
 __all__ = ["EXPERIMENTS", "FIGURES", "experiment", "figure"]
@@ -33,7 +34,7 @@ def experiment(name: str) -> Experiment:
         ValueError: if there is none.
     """
     if name not in EXPERIMENTS:
-        raise ValueError(f"expected an experiment, {', '.join(EXPERIMENTS)}; got {name!r:.40}")
+        raise unknown("an experiment,", name, EXPERIMENTS)
     found = import_module(f"markov_icl.experiments.{EXPERIMENTS[name]}").EXPERIMENT
     assert isinstance(found, Experiment)
     return found
@@ -46,5 +47,5 @@ def figure(name: str) -> Experiment:
         ValueError: if there is no such figure.
     """
     if name not in FIGURES:
-        raise ValueError(f"expected a figure, {', '.join(FIGURES)}; got {name!r:.40}")
+        raise unknown("a figure,", name, FIGURES)
     return experiment(name)

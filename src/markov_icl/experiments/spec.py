@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import markov_icl
+from markov_icl.choices import unknown
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.spec import TaskSpec, task_to_dict
 
@@ -51,7 +52,7 @@ class Spec:
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise ValueError(f"expected a scale, {' or '.join(SCALES)}; got {self.scale!r:.40}")
+            raise unknown("a scale,", self.scale, SCALES)
         if self.seed < 0:
             raise ValueError(f"expected seed >= 0; got {self.seed}")
         for name in ("model", "training", "settings"):

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from markov_icl.choices import unknown
 from markov_icl.experiments.evaluation import floor
 from markov_icl.experiments.experiment import Experiment
 from markov_icl.experiments.points import Point
@@ -38,9 +39,9 @@ def grid(document: Any, folder: Path | None = None) -> tuple[Spec, ...]:
     """Return the specs of a grid given as plain data; see :func:`sweep_from_file`."""
     if not isinstance(document, dict):
         raise ValueError(f"expected a mapping with {', '.join(_FIELDS)}; got {type(document).__name__}")
-    unknown = sorted(set(map(str, document)) - set(_FIELDS))
-    if unknown:
-        raise ValueError(f"expected {', '.join(_FIELDS)} in a sweep; got {unknown[0]!r:.40}")
+    for field in sorted(map(str, document)):
+        if field not in _FIELDS:
+            raise unknown("a sweep with", field, _FIELDS)
     common = {name: document.get(name, {}) for name in _SECTIONS}
     axes = document.get("grid", {})
     for name, value in {**common, "grid": axes}.items():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from markov_icl.choices import unknown
 from markov_icl.hardness.separability import Instance
 
 __all__ = ["KINDS", "generate"]
@@ -34,7 +35,7 @@ def generate(kind: str, inner: int = 6, outer: int = 6, dimension: int = 2, spre
         ValueError: if an argument is out of range or the grid is too small for the kind.
     """
     if kind not in KINDS:
-        raise ValueError(f"expected kind {', '.join(KINDS)}; got {kind!r}")
+        raise unknown("kind", kind, KINDS)
     least = 3 if kind == "inseparable" else 1
     if min(inner, outer) < least or dimension < 1 or spread < 2:
         raise ValueError(

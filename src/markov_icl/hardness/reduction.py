@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from markov_icl.choices import hint
 from markov_icl.features import Array
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, Stop, solve
@@ -152,7 +153,9 @@ def reduce(instance: Instance, placement: Placement = "working") -> Reduction:
         ValueError: for another placement.
     """
     if placement not in PLACEMENTS:
-        raise ValueError(f"expected placement 'working' or 'printed'; got {placement!r}")
+        raise ValueError(
+            f"expected placement 'working' or 'printed'; got {placement!r}{hint(placement, PLACEMENTS)}"
+        )
     rows = _Rows.of(instance)
     one, points = rows.one, (*instance.inner, *instance.outer)
     fixed = {Entry(one): Fraction(1), Entry(one, 0): Fraction(1)}

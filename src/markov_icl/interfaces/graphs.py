@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_graph"]
+from markov_icl.choices import hint
+
+__all__ = ["graph_names", "read_graph"]
 
 _MOST = 1000
 
@@ -31,6 +33,17 @@ def read_graph(name: str | None = None, graph6: str | None = None, edges: Path |
     return _graph6(str(graph6)) if edges is None else _from_edges(edges)
 
 
+def graph_names() -> list[str]:
+    """Return what networkx can generate, as ``--graph`` takes it, before any numbers."""
+    import networkx
+
+    return [
+        name.removesuffix("_graph")
+        for name, made in vars(networkx).items()
+        if name.endswith("_graph") and str(getattr(made, "__module__", "")).startswith("networkx.generators")
+    ]
+
+
 def _named(name: str) -> Any:
     import networkx
 
@@ -38,7 +51,8 @@ def _named(name: str) -> Any:
     generator = getattr(networkx, f"{kind}_graph", None)
     if not kind.isidentifier() or not getattr(generator, "__module__", "").startswith("networkx.generators"):
         raise ValueError(
-            f"expected a graph that networkx generates, such as petersen, cycle:7, random_regular:3,10,1; got {name!r}"
+            "expected a graph that networkx generates, such as petersen, cycle:7, random_regular:3,10,1; "
+            f"got {name!r}{hint(name, graph_names())}"
         )
     try:
         numbers = [int(part) for part in text.split(",")] if text else []

@@ -4,21 +4,52 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from markov_icl.tasks.spec import TaskSpec, read_document
+__all__ = [
+    "Device",
+    "Json",
+    "Memory",
+    "Method",
+    "Plot",
+    "SearchStarts",
+    "Seed",
+    "Source",
+    "choice",
+    "completion",
+    "show_task_defaults",
+    "with_task",
+]
 
-__all__ = ["Device", "Json", "Memory", "Plot", "Seed", "Source", "with_task"]
+_PANEL = "Task"
+
+
+def completion(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Return the shell's completion of one of ``words``, which may be found only when they are asked for."""
+
+    def complete(incomplete: str) -> list[str]:
+        found = words() if callable(words) else words
+        return [word for word in found if word.startswith(incomplete)]
+
+    return complete
+
+
+def choice(flag: str, *words: str, note: str = "") -> Any:
+    """Return an option that takes one of ``words``: they stand in its help, and the shell completes them."""
+    return typer.Option(flag, help=f"{' | '.join(words)}{note}.", autocompletion=completion(words))
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Write a picture: .png, .svg or .pdf.")]
 Memory = Annotated[float, typer.Option("--memory", min=0, help="Refuse a system above this many GB.")]
-Device = Annotated[str, typer.Option("--device", help="cpu | cuda, for long binary chains.")]
+Device = Annotated[str, choice("--device", "cpu", "cuda", note=", for long binary chains")]
+Method = Annotated[str, choice("--method", "auto", "dense", "operator", "rational", "symbolic")]
+SearchStarts = Annotated[int, typer.Option("--starts", min=1, max=100_000, help="Random starts of the search.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 
 _HELP = {
@@ -31,6 +62,10 @@ _HELP = {
     "values": ("Numeric value of each state, such as 0,1,2.", str),
     "bias": ("Append a constant 1 to every column.", bool),
     "regression": ("Gaussian regression of this dimension instead of a Markov task.", int),
+}
+_WORDS = {
+    "prior": ("uniform", "beta:", "dirichlet:", "finite:", "fixed:"),
+    "initial": ("uniform", "bernoulli:", "pmf:", "stationary", "correlated:"),
 }
 _FILES = {
     "task": ("Task file, YAML or JSON with the same names.", Path),
@@ -75,17 +110,28 @@ def with_task(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(name: str, text: str, kind: type) -> inspect.Parameter:
-    default = TaskSpec.model_fields[name].default if name in TaskSpec.model_fields else None
-    shown = f"{text} [default: {default}]" if default not in (None, False) else text
     flag = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
-    option = typer.Option(flag, help=shown, rich_help_panel="Task", show_default=False)
+    complete = completion(_WORDS[name]) if name in _WORDS else None
+    option = typer.Option(flag, help=text, rich_help_panel=_PANEL, show_default=False, autocompletion=complete)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
+def show_task_defaults(parameters: Iterable[Any]) -> None:
+    """Write the task's defaults into the help of the options that set them."""
+    from markov_icl.tasks.spec import TaskSpec
+
+    for one in parameters:
+        field = TaskSpec.model_fields.get(one.name)
+        if getattr(one, "rich_help_panel", None) == _PANEL and field is not None and field.default not in (None, False):
+            one.help = f"{one.help} [dim]\\[default: {field.default}][/dim]"
+
+
 def read_source(chosen: dict[str, Any]) -> Source:
     """Build the task that the options describe; an option overrides the same name in ``--task``."""
+    from markov_icl.tasks.spec import TaskSpec, read_document
+
     given = {name: chosen[name] for name in _HELP if chosen[name] is not None}
     columns = {name: chosen[name] for name in ("group", "time", "state") if chosen[name] is not None}
     if chosen["sequences"] is not None:
@@ -114,6 +160,7 @@ def _from_sequences(chosen: dict[str, Any], given: dict[str, Any], columns: dict
     if clash:
         raise ValueError(f"expected the data to decide --{clash[0]}; got it beside --sequences")
     from markov_icl.tasks.data import from_sequences
+    from markov_icl.tasks.spec import TaskSpec
 
     arguments: dict[str, Any] = {**columns, "length": TaskSpec.model_fields["length"].default, **given}
     data = from_sequences(chosen["sequences"], **arguments)

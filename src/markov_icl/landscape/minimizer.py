@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from markov_icl.choices import unknown
 from markov_icl.features import block_labels
 from markov_icl.landscape.convexity import Convexity, convexity, null_space
 from markov_icl.landscape.operator import ChainOperator
@@ -119,7 +120,7 @@ def minimizer(
     Source: Lemmas 3.1 and 3.2; Theorems 3.3 and 3.4 for length 2.
     """
     if method not in METHODS:
-        raise ValueError(f"expected method to be one of {', '.join(METHODS)}; got {method!r:.60}")
+        raise unknown("method to be one of", method, METHODS)
     if method == "auto":
         method = _cheapest(task, memory)
     if method == "operator":

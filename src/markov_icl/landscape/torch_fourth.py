@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from markov_icl.choices import hint
 from markov_icl.features import Array
 from markov_icl.landscape.fourth import BinaryFourth
 from markov_icl.moments.long_nodes import LongNodes
@@ -34,7 +35,7 @@ def require_device(device: str) -> None:
     if device == "cpu":
         return
     if device.partition(":")[0] != "cuda":
-        raise ValueError(f"expected device cpu or cuda; got {device!r:.40}")
+        raise ValueError(f"expected device cpu or cuda; got {device!r:.40}{hint(device, ('cpu', 'cuda'))}")
     import torch
 
     if not torch.cuda.is_available():

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from markov_icl.choices import unknown
 from markov_icl.models.counts import counts_after, last_tuple
 from markov_icl.models.least_norm import least_norm
 from markov_icl.models.protocol import chain_states, check_columns, markov
@@ -97,7 +98,7 @@ class Classifier:
 
     def __post_init__(self) -> None:
         if self.name not in CLASSIFIERS:
-            raise ValueError(f"expected one of {', '.join(CLASSIFIERS)}; got {self.name!r:.60}")
+            raise unknown("one of", self.name, CLASSIFIERS)
 
     def predict(self, prompts: Prompts) -> Float[np.ndarray, "P S"]:
         """Return probabilities ``[P, S]``."""

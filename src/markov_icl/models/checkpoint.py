@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from markov_icl.choices import unknown
 from markov_icl.files import atomic
 from markov_icl.models.prompt_model import PromptModel
 from markov_icl.tasks.prompts import Task
@@ -59,7 +60,7 @@ def build_model(kind: str, config: Mapping[str, Any], **options: Any) -> PromptM
         ValueError: for an unknown kind or an unfit configuration.
     """
     if kind not in MODELS:
-        raise ValueError(f"expected a model of kind {', '.join(MODELS)}; got {kind!r:.40}")
+        raise unknown("a model of kind", kind, MODELS)
     module, name = MODELS[kind]
     try:
         model: PromptModel = getattr(import_module(f"markov_icl.models.{module}"), name)(**config, **options)

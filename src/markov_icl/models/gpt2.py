@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from markov_icl.choices import unknown
 from markov_icl.models.prompt_model import PromptModel
 
 __all__ = ["SIZES", "GPT2Predictor"]
@@ -55,7 +56,7 @@ class GPT2Predictor(PromptModel):
     ) -> None:
         super().__init__()
         if size not in SIZES:
-            raise ValueError(f"expected size to be one of {', '.join(SIZES)}; got {size!r}")
+            raise unknown("size to be one of", size, SIZES)
         if dimension < 2 or max_context < 1:
             raise ValueError(f"expected dimension >= 2 and max_context >= 1; got {dimension} and {max_context}")
         self.dimension, self.size, self.max_context = dimension, size, max_context

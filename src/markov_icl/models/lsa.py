@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from markov_icl.choices import unknown
 from markov_icl.models.prompt_model import PromptModel
 
 __all__ = ["FORMS", "LinearSelfAttention", "check_tokens"]
@@ -61,7 +62,7 @@ class LinearSelfAttention(PromptModel):
     ) -> None:
         super().__init__()
         if form not in FORMS:
-            raise ValueError(f"expected form to be one of {', '.join(FORMS)}; got {form!r}")
+            raise unknown("form to be one of", form, FORMS)
         if dimension < 2 or depth < 1 or heads < 1:
             raise ValueError(f"expected dimension >= 2, depth >= 1, heads >= 1; got {dimension}, {depth} and {heads}")
         self.dimension, self.depth, self.heads, self.form = dimension, depth, heads, form

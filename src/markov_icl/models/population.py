@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from markov_icl.choices import unknown
 from markov_icl.features import vech_indices
 from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.system import Moments
@@ -119,7 +120,7 @@ def train_population(
         ValueError: for an unknown optimizer or a number out of range.
     """
     if optimizer not in POPULATION_OPTIMIZERS:
-        raise ValueError(f"expected optimizer to be one of {', '.join(POPULATION_OPTIMIZERS)}; got {optimizer!r}")
+        raise unknown("optimizer to be one of", optimizer, POPULATION_OPTIMIZERS)
     for name, value in (("heads", heads), ("starts", starts), ("steps", steps)):
         if value < 1:
             raise ValueError(f"expected {name} >= 1; got {value}")

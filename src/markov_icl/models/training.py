@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from markov_icl.choices import hint, unknown
 from markov_icl.environment import environment
 from markov_icl.models.batches import Batch, PrefixModel, Source, predictions, prefix_predictions
 from markov_icl.models.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +28,7 @@ from markov_icl.tasks.prompts import Task
 
 __all__ = ["OPTIMIZERS", "Curriculum", "Recipe", "TrainResult", "choose_device", "train"]
 
+DEVICES = ("auto", "cpu", "cuda")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 _GPU_LOOK = 100
 """Steps between two looks at the loss on a GPU: each look waits for the queue to drain."""
@@ -82,7 +84,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"expected optimizer to be one of {', '.join(OPTIMIZERS)}; got {self.optimizer!r:.40}")
+            raise unknown("optimizer to be one of", self.optimizer, OPTIMIZERS)
         if not (np.isfinite(self.rate) and self.rate > 0):
             raise ValueError(f"expected a positive learning rate; got {self.rate}")
         if not (np.isfinite(self.weight_decay) and self.weight_decay >= 0):
@@ -135,8 +137,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ValueError: for another name, or ``cuda`` where there is none.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"expected device auto, cpu or cuda; got {name!r:.40}")
+    if name not in DEVICES:
+        raise ValueError(f"expected device auto, cpu or cuda; got {name!r:.40}{hint(name, DEVICES)}")
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise ValueError("expected a CUDA GPU for device cuda; found none (use cpu or auto)")

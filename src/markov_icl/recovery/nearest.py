@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from markov_icl.choices import hint
 from markov_icl.features import from_symmetric, to_symmetric, vech
 from markov_icl.recovery.fit import Fit, Minimum, Progress, realize, search
 from markov_icl.recovery.quadratic import Separable
@@ -91,7 +92,7 @@ def _weights(norm: str, dimension: int) -> Array:
         return np.asarray(vech((ones + np.eye(dimension)) / 2), dtype=float)
     if norm == "euclidean":
         return np.asarray(vech(ones), dtype=float)
-    raise ValueError(f'expected norm "frobenius" or "euclidean"; got {norm!r}')
+    raise ValueError(f'expected norm "frobenius" or "euclidean"; got {norm!r}{hint(norm, NORMS)}')
 
 
 def squared_distance(X: NDArray[np.float64], b: NDArray[np.float64], blocks: int | None = None) -> float:

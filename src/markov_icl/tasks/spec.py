@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from markov_icl.choices import unknown
 from markov_icl.tasks.kernels import (
     DirichletPrior,
     FinitePrior,
@@ -77,7 +78,7 @@ class TaskSpec(BaseModel):
             first = error.errors()[0]
             field = str(first["loc"][0])
             if first["type"] == "extra_forbidden":
-                raise ValueError(f"expected task fields {', '.join(cls.model_fields)}; got {field!r}") from None
+                raise unknown("task fields", field, cls.model_fields) from None
             wanted = str(first["msg"]).removeprefix("Input should be ")
             raise ValueError(f"expected {field} to be {wanted}; got {first['input']!r:.60}") from None
 
@@ -159,7 +160,7 @@ def _tagged(value: str | dict[str, Any], name: str, kinds: tuple[str, ...]) -> t
         return next(iter(value.items()))
     kind, _, rest = value.partition(":")
     if kind not in kinds:
-        raise ValueError(f"expected {name} to be one of {', '.join(kinds)}; got {value!r:.60}")
+        raise unknown(f"{name} to be one of", value, kinds)
     if (rest == "") != (kind in ("uniform", "stationary")):
         takes = "nothing" if rest else "parameters"
         raise ValueError(f"expected {takes} after {name} {kind}; got {value!r:.60}")

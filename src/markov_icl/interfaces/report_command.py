@@ -1,0 +1,30 @@
+"""The command report: every claim and figure on one page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from markov_icl.interfaces.options import Json
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file to the application."""
+    app.command(name="report")(report)
+
+
+def report(
+    out: Annotated[Path, typer.Option("--out", help="Folder for index.html.")] = Path("report"),
+) -> None:
+    """The paper's claims and figures, recomputed, as one self-contained HTML page."""
+    from markov_icl.interfaces.output import progress_bar
+    from markov_icl.interfaces.report import write_report
+
+    with progress_bar("report") as progress:
+        path = write_report(out, progress)
+    sys.stdout.write(f"{path}\n")
