@@ -91,7 +91,7 @@ def thread_counts() -> dict[str, int]:
     assert scipy.linalg.lapack is not None  # loads SciPy's own BLAS
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     counts = {"BLAS": max(blas)} if blas else {}
-    return counts | {"numba": int(numba.config.NUMBA_NUM_THREADS), "torch": torch.get_num_threads()}
+    return counts | {"numba": int(getattr(numba.config, "NUMBA_NUM_THREADS", 0)), "torch": torch.get_num_threads()}
 
 
 def gpu() -> str | None:

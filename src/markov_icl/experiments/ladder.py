@@ -42,8 +42,8 @@ class Ladder:
     """The rungs of a task.
 
     Attributes:
-        rungs: from the largest loss, that of always answering 0, down to Bayes, which is missing where it has no
-            closed form.
+        rungs: from the largest loss, that of always answering 0, down. A layer without intercept may stand above the
+            best constant. Bayes is missing where it has no closed form.
         price: lower end of ``f* - f~*``: what real parameters cost at least.
         notes: what was left out, and why.
     """
@@ -84,6 +84,7 @@ def ladder(
     system = cheapest_exact(task, memory=memory)
     form = solve_rational(system) if isinstance(system, RationalMoments) else solve_dense(system)
     exact = "estimate" if is_estimate(system) else "exact"
+    how = "in fractions" if form.error == "exact" else form.error
     say("certificate")
     proof = certify(system, tolerance, time_limit, seed=seed, memory=memory)
     say("Bayes")
@@ -94,12 +95,12 @@ def ladder(
     middle, half = (proof.upper + proof.lower) / 2, (proof.upper - proof.lower) / 2
     proved = "certified" if proof.status == "certified" else "bound"
     rungs = [
-        Rung("always 0 (E y^2)", float(form.moments.y2), 0.0, exact, form.error),
+        Rung("always 0 (E y^2)", float(form.moments.y2), 0.0, exact, how),
         Rung("one layer, f*", middle, half, proved, f"all real (b, A); verified: {proof.verified}"),
-        Rung("enlarged space, f~*", form.loss, form.loss_error or 0.0, exact, form.error),
+        Rung("enlarged space, f~*", form.loss, form.loss_error or 0.0, exact, how),
     ]
-    for name, shown, place in (("constant", "best constant", 1), ("Bayes", "Bayes", len(rungs) + 1)):
+    for name, shown in (("constant", "best constant"), ("Bayes", "Bayes")):
         if name in scores:
-            row = scores[name]
-            rungs.insert(place, Rung(shown, row.loss, row.loss_se, "estimate", sampled))
+            rungs.append(Rung(shown, scores[name].loss, scores[name].loss_se, "estimate", sampled))
+    rungs.sort(key=lambda rung: -rung.loss)
     return Ladder(tuple(rungs), max(proof.lower - form.loss, 0.0), tuple(table.notes))

@@ -153,9 +153,7 @@ def reduce(instance: Instance, placement: Placement = "working") -> Reduction:
         ValueError: for another placement.
     """
     if placement not in PLACEMENTS:
-        raise ValueError(
-            f"expected placement 'working' or 'printed'; got {placement!r}{hint(placement, PLACEMENTS)}"
-        )
+        raise ValueError(f"expected placement 'working' or 'printed'; got {placement!r}{hint(placement, PLACEMENTS)}")
     rows = _Rows.of(instance)
     one, points = rows.one, (*instance.inner, *instance.outer)
     fixed = {Entry(one): Fraction(1), Entry(one, 0): Fraction(1)}

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
+from markov_icl.interfaces.options import Json, Memory, Plot, SearchStarts, Seed, Source, choice, with_task
 
 __all__ = ["register"]
 
-Starts = Annotated[int, typer.Option("--starts", min=1, max=100_000, help="Random starts of the search.")]
+Norm = Annotated[str, choice("--norm", "frobenius", "euclidean", note=": on the blocks, or on X")]
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
 def best(
     source: Source,
     heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads.")] = 1,
-    starts: Starts = 64,
+    starts: SearchStarts = 64,
     seed: Seed = 0,
     memory: Memory = 8.0,
     json: Json = False,
@@ -130,8 +130,8 @@ def _minimum(one: Any) -> dict[str, Any]:
 
 def nearest(
     source: Source,
-    norm: Annotated[str, typer.Option("--norm", help="frobenius (on the blocks) | euclidean (on X).")] = "frobenius",
-    starts: Starts = 64,
+    norm: Norm = "frobenius",
+    starts: SearchStarts = 64,
     seed: Seed = 0,
     memory: Memory = 8.0,
     json: Json = False,

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json, Plot, Seed, Source, with_task
+from markov_icl.interfaces.options import Json, Plot, Seed, Source, choice, with_task
 
 __all__ = ["register"]
+
+Front = Annotated[str, choice("--front", "sampled", "nsga2", note=" (extra moo)")]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +33,7 @@ def layers(
     fronts: Annotated[
         int | None, typer.Option("--fronts", min=1, help="Prompts with a Pareto front; 24, or 4 with nsga2, if none.")
     ] = None,
-    front: Annotated[str, typer.Option("--front", help="sampled | nsga2 (extra moo).")] = "sampled",
+    front: Front = "sampled",
     box: Annotated[float, typer.Option("--box", help="Fronts are sought for every |w_k| up to this.")] = 2.0,
     seed: Seed = 0,
     json: Json = False,

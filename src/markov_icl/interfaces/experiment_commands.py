@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json
+from markov_icl.interfaces.options import Json, choice
 
 __all__ = ["register"]
 
@@ -18,9 +18,9 @@ Folder = Annotated[
     Path | None, typer.Option("--store", help="Folder of the store; $XDG_DATA_HOME/markov-icl/store if none.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, max=4096, help="Runs at a time; a core each if none.")]
-EngineName = Annotated[str, typer.Option("--engine", help="loky | ray (extra dist).")]
+EngineName = Annotated[str, choice("--engine", "loky", "ray", note=" (extra dist)")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster, such as auto or 10.0.0.1:6379.")]
-Key = Annotated[str, typer.Argument(help="Name of a run, or its first characters.")]
+Key = Annotated[str, typer.Argument(help="Name of a run, its first characters, or first | last.")]
 
 _SHORT = 10
 """Characters of a run's name in tables; commands take any that are unique."""
@@ -157,7 +157,8 @@ def _records(folder: Path | None, experiment: str | None = None) -> tuple[Any, l
 
 def _find(folder: Path | None, start: str) -> tuple[Any, str]:
     place, records = _records(folder)
-    found = [r.key for r in records if start and r.key.startswith(start)]
+    ends = {"first": records[:1], "last": records[-1:]}
+    found = [r.key for r in ends.get(start, records) if start in ends or (start and r.key.startswith(start))]
     if len(found) != 1:
         raise ValueError(f"expected the start of one run's name; got {start!r:.40}, which fits {len(found)}")
     return place, found[0]

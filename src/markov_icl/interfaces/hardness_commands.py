@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json, Plot, Seed
+from markov_icl.interfaces.options import Json, Plot, Seed, choice, completion, with_options
 
 __all__ = ["register"]
+
+
+def _graph_names() -> list[str]:
+    from markov_icl.interfaces.graphs import graph_names
+
+    return graph_names()
+
 
 TimeLimit = Annotated[
     float | None, typer.Option("--time-limit", min=0, help="Seconds for each solver; bounds are kept.")
 ]
-Kind = Annotated[str, typer.Option("--kind", help="separable | inseparable | random | degenerate.")]
+Kind = Annotated[str, choice("--kind", "separable", "inseparable", "random", "degenerate")]
+Placement = Annotated[str, choice("--placement", "working", "printed")]
 Inner = Annotated[int, typer.Option("--inner", min=1, max=200, help="Points near both planes (the paper's m').")]
 Outer = Annotated[int, typer.Option("--outer", min=1, max=200, help="Points beyond at least one (the paper's k').")]
 Dimension = Annotated[int, typer.Option("--dimension", min=1, max=50, help="Coordinates of a point (n').")]
 Spread = Annotated[int, typer.Option("--spread", min=2, max=1000, help="Whole coordinates from -spread to spread.")]
 PointFile = Annotated[Path | None, typer.Option("--file", help="JSON or YAML with the lists inner and outer.")]
+Graph = Annotated[
+    str | None,
+    typer.Option(
+        "--graph", help="petersen, cycle:7, random_regular:3,10,1, ...", autocompletion=completion(_graph_names)
+    ),
+]
 Starts = Annotated[int, typer.Option("--starts", min=1, max=10_000, help="Random starts of the heuristic.")]
 
 
@@ -30,8 +47,8 @@ def register(app: typer.Typer) -> None:
         help="What is hard in recovering transformer parameters, and what is not.", no_args_is_help=True
     )
     for name, command in (
-        ("separability", separability),
-        ("reduce", reduce),
+        ("separability", _with_points(separability)),
+        ("reduce", _with_points(reduce)),
         ("independent-set", independent_set),
         ("scaling", scaling),
     ):
@@ -39,18 +56,40 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="hardness")
 
 
-def _instance(kind: str, inner: int, outer: int, dimension: int, spread: int, seed: int, file: Path | None) -> Any:
-    from markov_icl.hardness.instances import generate
-    from markov_icl.hardness.separability import Instance
-    from markov_icl.tasks.spec import read_document
+@dataclass(frozen=True)
+class PointOptions:
+    """The options that say which points: drawn, or read from a file."""
 
-    if file is None:
-        return generate(kind, inner, outer, dimension, spread, seed)
-    document = read_document(file)
-    points = [document.get(name) for name in ("inner", "outer")] if isinstance(document, dict) else [None, None]
-    if not all(isinstance(rows, list) and all(isinstance(row, list) for row in rows) for rows in points):
-        raise ValueError(f"expected lists of points named inner and outer in {file}")
-    return Instance(*(tuple(tuple(row) for row in rows) for rows in points))  # type: ignore[union-attr]
+    kind: Kind = "random"
+    inner: Inner = 6
+    outer: Outer = 6
+    dimension: Dimension = 2
+    spread: Spread = 6
+    file: PointFile = None
+    seed: Seed = 0
+
+    def instance(self) -> Any:
+        """Draw or read the instance."""
+        from markov_icl.hardness.instances import generate
+        from markov_icl.hardness.separability import Instance
+        from markov_icl.tasks.spec import read_document
+
+        if self.file is None:
+            return generate(self.kind, self.inner, self.outer, self.dimension, self.spread, self.seed)
+        document = read_document(self.file)
+        points = [document.get(name) for name in ("inner", "outer")] if isinstance(document, dict) else [None, None]
+        if not all(isinstance(rows, list) and all(isinstance(row, list) for row in rows) for rows in points):
+            raise ValueError(f"expected lists of points named inner and outer in {self.file}")
+        return Instance(*(tuple(tuple(row) for row in rows) for rows in points))  # type: ignore[union-attr]
+
+
+def _with_points(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command(points, ...)`` the options of :class:`PointOptions`."""
+    shared = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in inspect.signature(PointOptions, eval_str=True).parameters.values()
+    ]
+    return with_options(command, "points", shared, lambda chosen: PointOptions(**chosen))
 
 
 def _planes(planes: Any) -> dict[str, Any] | None:
@@ -61,14 +100,8 @@ def _planes(planes: Any) -> dict[str, Any] | None:
 
 
 def separability(
-    kind: Kind = "random",
-    inner: Inner = 6,
-    outer: Outer = 6,
-    dimension: Dimension = 2,
-    spread: Spread = 6,
-    file: PointFile = None,
+    points: PointOptions,
     starts: Starts = 20,
-    seed: Seed = 0,
     time_limit: TimeLimit = 60.0,
     json: Json = False,
     plot: Plot = None,
@@ -80,9 +113,9 @@ def separability(
     from markov_icl.interfaces import output
 
     output.check_target(plot)
-    instance = _instance(kind, inner, outer, dimension, spread, seed, file)
+    instance = points.instance()
     verdict = separate(instance, time_limit)
-    heuristic = alternate(place(instance).program, starts, seed, time_limit)
+    heuristic = alternate(place(instance).program, starts, points.seed, time_limit)
     if plot is not None:
         from markov_icl.interfaces.hardness_plots import plot_separability
 
@@ -134,20 +167,14 @@ def _one_based(indices: Any) -> str:
 
 
 def reduce(
-    kind: Kind = "random",
-    inner: Inner = 6,
-    outer: Outer = 6,
-    dimension: Dimension = 2,
-    spread: Spread = 6,
-    file: PointFile = None,
+    points: PointOptions,
     example: Annotated[bool, typer.Option("--example", help="The instance m' = k' = n' = 2 (d = 8).")] = False,
     clause: Annotated[
         list[str] | None,
         typer.Option("--clause", help="Monotone 1-in-3-SAT instead: three variables such as 1,2,3; repeat."),
     ] = None,
-    placement: Annotated[str, typer.Option("--placement", help="working | printed.")] = "working",
+    placement: Placement = "working",
     optimum: Annotated[bool, typer.Option("--optimum", help="Solve to the minimum, beyond the verdict.")] = False,
-    seed: Seed = 0,
     time_limit: TimeLimit = 60.0,
     json: Json = False,
     plot: Plot = None,
@@ -164,7 +191,7 @@ def reduce(
             raise ValueError("expected --plot without --clause, which has no picture")
         _satisfy(clause, time_limit, json)
         return
-    instance = place.example() if example else _instance(kind, inner, outer, dimension, spread, seed, file)
+    instance = place.example() if example else points.instance()
     reduced = place.reduce(instance, placement)  # type: ignore[arg-type]
     if plot is not None:
         from markov_icl.interfaces.hardness_plots import plot_placement
@@ -250,7 +277,7 @@ def _satisfy(clauses: list[str], time_limit: float | None, json: bool) -> None:
 
 
 def independent_set(
-    graph: Annotated[str | None, typer.Option("--graph", help="petersen, cycle:7, random_regular:3,10,1, ...")] = None,
+    graph: Graph = None,
     graph6: Annotated[str | None, typer.Option("--graph6", help="A graph6 string.")] = None,
     edges: Annotated[Path | None, typer.Option("--edges", help="A file with two vertices a line.")] = None,
     level: Annotated[

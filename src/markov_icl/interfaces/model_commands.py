@@ -19,8 +19,26 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _PROMPTS = 2000
+_PREDICTORS = (
+    "bayes",
+    "rounded",
+    "kernel",
+    "counts",
+    "logistic",
+    "linear",
+    "3nn",
+    "svm",
+    "optimum",
+    "best",
+    "constant",
+)
 _SEARCHED = 1500
 """Unknowns up to which the best real parameters are searched for unasked: ten seconds."""
+
+
+def _complete_predictors(incomplete: str) -> list[str]:
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in _PREDICTORS if name.startswith(last)]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,13 +50,19 @@ def evaluate(
     source: Source,
     prompts: Annotated[
         int | None,
-        typer.Option("--prompts", min=2, help=f"Fresh prompts to score on. [default: {_PROMPTS}]", show_default=False),
+        typer.Option(
+            "--prompts",
+            min=2,
+            help=f"Fresh prompts to score on. [dim]\\[default: {_PROMPTS}][/dim]",
+            show_default=False,
+        ),
     ] = None,
     predictors: Annotated[
         str | None,
         typer.Option(
             "--predictors",
-            help="Some of bayes,rounded,kernel,counts,logistic,linear,3nn,svm,optimum,best,constant; all if not given.",
+            help=f"Some of {','.join(_PREDICTORS)}; all if not given.",
+            autocompletion=_complete_predictors,
         ),
     ] = None,
     model: Annotated[list[Path] | None, typer.Option("--model", help="A trained model to add; repeatable.")] = None,

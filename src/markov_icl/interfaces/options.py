@@ -23,6 +23,7 @@ __all__ = [
     "choice",
     "completion",
     "show_task_defaults",
+    "with_options",
     "with_task",
 ]
 
@@ -94,13 +95,20 @@ class Source:
 def with_task(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command(source, ...)`` the shared task options in place of ``source``."""
     shared = [_option(name, text, kind) for name, (text, kind) in {**_HELP, **_FILES}.items()]
+    return with_options(command, "source", shared, read_source)
+
+
+def with_options(
+    command: Callable[..., None], name: str, shared: list[inspect.Parameter], read: Callable[[dict[str, Any]], Any]
+) -> Callable[..., None]:
+    """Give ``command`` the options ``shared`` in place of its argument ``name``, which becomes ``read`` of them."""
     signature = inspect.signature(command, eval_str=True)
-    own = [p for name, p in signature.parameters.items() if name != "source"]
+    own = [p for p in signature.parameters.values() if p.name != name]
 
     @functools.wraps(command)
     def run(**arguments: Any) -> None:
-        chosen = {name: arguments.pop(name) for name in (*_HELP, *_FILES)}
-        command(source=read_source(chosen), **arguments)
+        chosen = {option.name: arguments.pop(option.name) for option in shared}
+        command(**{name: read(chosen)}, **arguments)
 
     parameters = [*shared, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

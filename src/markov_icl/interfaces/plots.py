@@ -8,6 +8,7 @@ import numpy as np
 
 from markov_icl.experiments.evaluation import Evaluation
 from markov_icl.experiments.gap import CertifiedGap
+from markov_icl.experiments.ladder import Ladder
 from markov_icl.experiments.realizability import RealizabilityMap
 from markov_icl.features import split_blocks, vech_indices
 from markov_icl.landscape.minimizer import ClosedForm
@@ -30,6 +31,7 @@ __all__ = [
     "plot_evaluation",
     "plot_gap",
     "plot_heads",
+    "plot_ladder",
     "plot_map",
     "plot_minima",
     "plot_nearest",
@@ -243,6 +245,28 @@ def plot_certificate(certificate: Certificate, trace: list[tuple[float, float, f
     axis.set_xlabel("seconds")
     axis.set_ylabel("loss")
     axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_ladder(result: Ladder) -> Figure:
+    """Draw the losses of a task as bars, the largest above; the part that real parameters cost is marked."""
+    figure, axes = new_figure(1, 1, 7.2, 0.55 * len(result.rungs) + 0.9)
+    axis = axes[0, 0]
+    names = [f"{one.name}\n{one.kind}" for one in result.rungs]
+    losses = np.array([one.loss for one in result.rungs])
+    colours = [
+        MARK if one.kind in ("certified", "bound") else "0.62" if one.kind == "estimate" else INK
+        for one in result.rungs
+    ]
+    axis.barh(names, losses, height=0.62, color=colours, xerr=[one.error for one in result.rungs], ecolor="k")
+    for place, one in enumerate(result.rungs):
+        digits = f"{one.loss:.6f}" if one.error < 1e-6 else f"{one.loss:.4f} ± {one.error:.0e}"
+        axis.text(one.loss + 0.012 * losses.max(), place, digits, va="center", fontsize=9)
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.18 * losses.max())
+    axis.set_xlabel("mean squared error")
+    axis.tick_params(axis="y", length=0, labelsize=9)
+    axis.spines[["top", "right", "left"]].set_visible(False)
     return figure
 
 

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from markov_icl.interfaces.options import Json
-
 __all__ = ["register"]
 
 

@@ -22,11 +22,17 @@ from markov_icl.interfaces.experiment_commands import (
     show_notes,
     tidy_rows,
 )
-from markov_icl.interfaces.options import Json, Plot
+from markov_icl.interfaces.options import Json, Plot, choice, completion
 
 __all__ = ["register"]
 
 _SEEDS = 5
+
+
+def _names() -> tuple[str, ...]:
+    from markov_icl.experiments.figures import FIGURES
+
+    return (*FIGURES, "all")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,8 +41,11 @@ def register(app: typer.Typer) -> None:
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="fig2, fig3, ... as `reproduce` lists them, or all.")],
-    scale: Annotated[str, typer.Option("--scale", help="quick | paper.")] = "quick",
+    name: Annotated[
+        str,
+        typer.Argument(help="fig2, fig3, ... as `reproduce` lists them, or all.", autocompletion=completion(_names)),
+    ],
+    scale: Annotated[str, choice("--scale", "quick", "paper")] = "quick",
     seeds: Annotated[int, typer.Option("--seeds", min=2, max=1000, help="Seeds of every trained curve.")] = _SEEDS,
     store: Folder = None,
     workers: Workers = None,

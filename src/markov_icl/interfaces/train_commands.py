@@ -8,11 +8,34 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
+from markov_icl.choices import unknown
+from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, choice, completion, with_task
 
 __all__ = ["register"]
 
+ModelKind = Annotated[str, choice("--model", "lsa", "softmax", "gpt2", "enlarged")]
+Form = Annotated[str, choice("--form", "dense", "sparse", "restricted", note=" (sparse: Eq. 7, restricted: Eq. 11)")]
+Size = Annotated[str, choice("--size", "tiny", "small", "standard", note=", of GPT-2")]
+Optimizer = Annotated[
+    str, choice("--optimizer", "adam", "adamw", "sgd", "lbfgs", "gd", note="; the last two with --population")
+]
+Precision = Annotated[
+    int, typer.Option("--precision", help="Bits of a number: 32 | 64.", autocompletion=completion(("32", "64")))
+]
+TrainDevice = Annotated[str, choice("--device", "auto", "cpu", "cuda")]
 Steps = Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps.")]
+_BENCHMARKS = (
+    "minimizer",
+    "rational",
+    "recovery",
+    "certify",
+    "long-chains",
+    "startup",
+    "sampling",
+    "train-step",
+    "population",
+)
+"""The names in :mod:`markov_icl.experiments.benchmarks`, which is too heavy to import for the help."""
 Save = Annotated[Path | None, typer.Option("--save", help="Keep the model, and go on from it (.safetensors).")]
 
 
@@ -24,14 +47,12 @@ def register(app: typer.Typer) -> None:
 
 def train(
     source: Source,
-    model: Annotated[str, typer.Option("--model", help="lsa | softmax | gpt2 | enlarged.")] = "lsa",
+    model: ModelKind = "lsa",
     layers: Annotated[int, typer.Option("--layers", min=1, max=1000, help="Attention layers.")] = 1,
     heads: Annotated[int, typer.Option("--heads", min=1, max=1000, help="Heads a layer.")] = 1,
-    form: Annotated[str, typer.Option("--form", help="dense | sparse (Eq. 7) | restricted (Eq. 11).")] = "dense",
-    size: Annotated[str, typer.Option("--size", help="GPT-2: tiny | small | standard.")] = "tiny",
-    optimizer: Annotated[
-        str, typer.Option("--optimizer", help="adam | adamw | sgd; with --population: lbfgs | gd.")
-    ] = "adam",
+    form: Form = "dense",
+    size: Size = "tiny",
+    optimizer: Optimizer = "adam",
     rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 0.01,
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Of the optimizer.")] = 0.0,
     steps: Steps = 1000,
@@ -47,8 +68,8 @@ def train(
     population: Annotated[
         bool, typer.Option("--population", help="Train one layer on the exact population loss, without sampling.")
     ] = False,
-    precision: Annotated[int, typer.Option("--precision", help="Bits of a number: 32 | 64.")] = 32,
-    device: Annotated[str, typer.Option("--device", help="auto | cpu | cuda.")] = "auto",
+    precision: Precision = 32,
+    device: TrainDevice = "auto",
     save: Save = None,
     save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between two writes.")] = 1000,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the file of --save.")] = False,
@@ -268,10 +289,7 @@ def _population(
 def bench(
     name: Annotated[
         str,
-        typer.Argument(
-            help="minimizer | rational | recovery | certify | long-chains | startup | sampling | train-step | "
-            "population."
-        ),
+        typer.Argument(help=f"{' | '.join(_BENCHMARKS)}.", autocompletion=completion(_BENCHMARKS)),
     ],
     repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="Turns of each arm; medians are shown.")] = 5,
     threads: Annotated[
@@ -287,7 +305,7 @@ def bench(
     from markov_icl.interfaces import output
 
     if name not in BENCHMARKS:
-        raise ValueError(f"expected a benchmark of {', '.join(BENCHMARKS)}; got {name!r:.40}")
+        raise unknown("a benchmark of", name, BENCHMARKS)
     with output.status_line("bench") as show:
         show(name)
         rows = _timed(BENCHMARKS[name], repeat, threads)

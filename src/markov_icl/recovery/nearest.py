@@ -20,6 +20,7 @@ from markov_icl.recovery.quadratic import Separable
 __all__ = ["nearest", "squared_distance"]
 
 Array = NDArray[np.float64]
+NORMS = ("frobenius", "euclidean")
 
 
 def nearest(
