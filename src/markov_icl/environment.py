@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = [
     "browser",
+    "data_folder",
     "environment",
     "existing_parent",
     "gpu",
@@ -108,6 +109,12 @@ def gpu() -> str | None:
 def browser() -> str | None:
     """Return the Chromium or Chrome on the search path; None if there is none."""
     return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+
+
+def data_folder() -> Path:
+    """Return ``$XDG_DATA_HOME/markov-icl``, by default below ``~/.local/share``; it may not be there yet."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share") / "markov-icl"
 
 
 def existing_parent(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,7 +77,6 @@ def best_restricted(
         ValueError: if a number is below 1, or every start diverged.
     """
     from markov_icl.models.lsa import LinearSelfAttention
-    from markov_icl.models.training import train
 
     if min(starts, steps, batch, judged) < 1:
         raise ValueError(f"expected starts, steps, batch, judged >= 1; got {starts}, {steps}, {batch}, {judged}")
@@ -84,43 +84,70 @@ def best_restricted(
 
     decide = _statistics(task, judged, np.random.default_rng([seed, _SELECTION]))
     scale = float((40 * decide[0].trace(axis1=1, axis2=2).mean()) ** -0.5)
-    found: list[tuple[float, LinearSelfAttention, Float[np.ndarray, "steps"]]] = []
-    scores: list[float] = []
+    found: list[_Start] = []
     failure: ValueError | None = None
     for start in range(starts):
-        own = seed + start
         model = LinearSelfAttention(
-            task.dimension, depth, heads, "restricted", scale=scale, seed=own, dtype=torch.float64
+            task.dimension, depth, heads, "restricted", scale=scale, seed=seed + start, dtype=torch.float64
         )
+        told = None if progress is None else partial(_tell, progress, start, starts)
         try:
-            with _one_thread(), np.errstate(over="ignore", invalid="ignore"):
-                result = train(
-                    model,
-                    task,
-                    optimizer="adam",
-                    steps=steps,
-                    batch=batch,
-                    seed=own,
-                    rate=rate,
-                    device="cpu",
-                    held_out=2,
-                )
+            losses = _train(model, task, steps, batch, rate, seed + start, told)
         except ValueError as error:  # a loss that is no longer finite
             failure = error
-            scores.append(np.inf)
+            found.append(_Start(np.inf, model, np.zeros(0)))
         else:
             loss = float(_errors(model, *decide).mean())
-            scores.append(loss if np.isfinite(loss) else np.inf)
-            found.append((scores[-1], model, np.asarray(result.losses, dtype=float)))
+            found.append(_Start(loss if np.isfinite(loss) else np.inf, model, losses))
         if progress is not None:
             progress((start + 1) / starts)
-    if not found or not np.isfinite(min(scores)):
+    best = min(found, key=lambda one: one.loss)
+    if not np.isfinite(best.loss):
         raise failure or ValueError(f"expected a start that converges; got {starts} that diverged (lower the rate)")
-    _, best, training = min(found, key=lambda one: one[0])
-    errors = _errors(best, *_statistics(task, judged, np.random.default_rng([seed, _JUDGEMENT])))
+    errors = _errors(best.model, *_statistics(task, judged, np.random.default_rng([seed, _JUDGEMENT])))
     with np.errstate(over="ignore"):
         deviation = float(errors.std())
-    return RestrictedFit(best, float(errors.mean()), deviation / np.sqrt(judged), tuple(scores), training)
+    scores = tuple(one.loss for one in found)
+    return RestrictedFit(best.model, float(errors.mean()), deviation / np.sqrt(judged), scores, best.training)
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    loss: float
+    model: LinearSelfAttention
+    training: Float[np.ndarray, "steps"]
+
+
+def _tell(progress: Callable[[float], None], start: int, starts: int, done: int, of: int, _: float) -> None:
+    progress((start + done / of) / starts)
+
+
+def _train(
+    model: LinearSelfAttention,
+    task: Task,
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    progress: Callable[[int, int, float], None] | None,
+) -> Float[np.ndarray, "steps"]:
+    """Train in place; return the losses on the way."""
+    from markov_icl.models.training import train
+
+    with _one_thread(), np.errstate(over="ignore", invalid="ignore"):
+        result = train(
+            model,
+            task,
+            optimizer="adam",
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            rate=rate,
+            device="cpu",
+            held_out=2,
+            progress=progress,
+        )
+    return np.asarray(result.losses, dtype=float)
 
 
 @contextmanager

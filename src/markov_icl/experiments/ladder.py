@@ -92,7 +92,8 @@ def ladder(
     table = evaluate(task, asked, sample_prompts(task, prompts, seed))
     scores = {row.predictor: row for row in table.rows}
     sampled = f"mean of {prompts:,} fresh prompts"
-    middle, half = (proof.upper + proof.lower) / 2, (proof.upper - proof.lower) / 2
+    lower = min(max(proof.lower, form.loss), proof.upper)  # a layer is a point of the enlarged space
+    middle, half = (proof.upper + lower) / 2, (proof.upper - lower) / 2
     proved = "certified" if proof.status == "certified" else "bound"
     rungs = [
         Rung("always 0 (E y^2)", float(form.moments.y2), 0.0, exact, how),

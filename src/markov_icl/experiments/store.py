@@ -34,8 +34,7 @@ _OLD_SECONDS = 3600.0  # a folder is written in milliseconds: an older temporary
 
 def default_store() -> Path:
     """Return ``$XDG_DATA_HOME/markov-icl/store``, by default below ``~/.local/share``."""
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share") / "markov-icl" / "store"
+    return data_folder() / "store"
 
 
 class Store:

@@ -270,7 +270,9 @@ def verify(
     from markov_icl.recovery.verify import verify as check
 
     certificate = Certificate.load(file)
-    verdict = check(certificate)
+    with output.status_line("verify") as show:
+        show(f"{len(certificate.leaves)} leaves")
+        verdict = check(certificate)
     about = "the task in its header" if certificate.task is not None else "the quadratic it stores"
     if json:
         output.print_json({**verdict.__dict__, "gap": verdict.gap, "about": about, "task": certificate.task})

@@ -172,8 +172,10 @@ def _show_remainder(source: Source, model: Any, prompts: int, seed: int, json: b
     from markov_icl.tasks.sampling import sample_prompts
     from markov_icl.tasks.spec import task_to_dict
 
-    drawn = sample_prompts(source.task, prompts, seed)
-    result = remainder(model, drawn.gram, drawn.query)
+    with output.status_line("layers") as show:
+        show(f"{prompts:,} prompts")
+        drawn = sample_prompts(source.task, prompts, seed)
+        result = remainder(model, drawn.gram, drawn.query)
     if plot is not None:
         from markov_icl.interfaces.depth_plots import plot_remainder
 

@@ -221,6 +221,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="Write a .csv or .parquet file.")],
     experiment: Annotated[str | None, typer.Option("--experiment", help="Only of this experiment.")] = None,
     store: Folder = None,
+    json: Json = False,
 ) -> None:
     """The rows of all finished runs as one table."""
     import polars
@@ -236,4 +237,7 @@ def export(
     table = polars.DataFrame(rows, infer_schema_length=None)
     with atomic(out) as temporary:
         table.write_csv(temporary) if out.suffix == ".csv" else table.write_parquet(temporary)
-    sys.stdout.write(f"{len(table)} rows of {len(records)} runs: {out}\n")
+    if json:
+        output.print_json({"rows": len(table), "runs": len(records), "file": str(out)})
+    else:
+        sys.stdout.write(f"{len(table)} rows of {len(records)} runs: {out}\n")

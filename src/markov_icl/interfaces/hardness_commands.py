@@ -114,8 +114,11 @@ def separability(
 
     output.check_target(plot)
     instance = points.instance()
-    verdict = separate(instance, time_limit)
-    heuristic = alternate(place(instance).program, starts, points.seed, time_limit)
+    with output.status_line("separability") as show:
+        show("exact oracle")
+        verdict = separate(instance, time_limit)
+        show(f"alternating programs from {starts} starts")
+        heuristic = alternate(place(instance).program, starts, points.seed, time_limit)
     if plot is not None:
         from markov_icl.interfaces.hardness_plots import plot_separability
 
@@ -198,8 +201,11 @@ def reduce(
 
         output.save_figure(plot_placement(reduced), plot)
     require_scip()
-    decision = place.decide(reduced, time_limit, optimum=optimum)
-    oracle = separate(instance, time_limit).status if len(instance.outer) <= 20 else "not run: over 20 outer points"
+    with output.status_line("reduce") as show:
+        show("SCIP")
+        decision = place.decide(reduced, time_limit, optimum=optimum)
+        show("exact oracle")
+        oracle = separate(instance, time_limit).status if len(instance.outer) <= 20 else "not run: over 20 outer points"
     solution = decision.solution
     bounds = {"lower": solution.dual, "upper": solution.primal, "nodes": solution.nodes, "seconds": solution.seconds}
     if json:
@@ -253,7 +259,11 @@ def _satisfy(clauses: list[str], time_limit: float | None, json: bool) -> None:
     except ValueError:
         raise ValueError(f"expected clauses such as 1,2,3; got {' '.join(clauses)!r:.60}") from None
     formula = Formula(max(i + 1 for clause in parsed for i in clause), parsed)  # type: ignore[arg-type]
-    result, direct = satisfy(formula, time_limit), assignment(formula)
+    with output.status_line("1-in-3-SAT") as show:
+        show("SCIP")
+        result = satisfy(formula, time_limit)
+        show("backtracking")
+        direct = assignment(formula)
     solution = result.solution
     if json:
         answer: dict[str, Any] = {
@@ -296,7 +306,9 @@ def independent_set(
 
     output.check_target(plot)
     network = read_graph(graph, graph6, edges)
-    result = solve(network, starts, seed, time_limit, level)
+    with output.status_line("independent set") as show:
+        show(f"{network.number_of_nodes()} vertices")
+        result = solve(network, starts, seed, time_limit, level)
     if plot is not None:
         from markov_icl.interfaces.hardness_plots import plot_independent_set
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,26 +84,41 @@ def _cell(value: object) -> str:
 def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     """Yield a callback for the finished share and a word beside it; a bar appears on a terminal after one second."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
-    started = time.monotonic()
-    bar: Progress | None = None
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(label, total=1.0)
 
     def update(share: float, detail: str = "") -> None:
-        nonlocal bar
-        if bar is None and console.is_terminal and time.monotonic() - started > _QUIET_SECONDS:
-            bar = Progress(console=console, transient=True)
-            bar.add_task(label, total=1.0)
-            bar.start()
-        if bar is not None:
-            bar.update(bar.task_ids[0], completed=share, description=f"{label} {detail}".strip())
+        bar.update(task, completed=share, description=f"{label} {detail}".strip())
 
-    try:
+    with _after_a_second(bar):
         yield update
+
+
+@contextmanager
+def _after_a_second(shown: Any) -> Iterator[None]:
+    """Start ``shown`` on a terminal unless the work ends before; also if the work never reports."""
+    started = False
+
+    def start() -> None:
+        nonlocal started
+        shown.start()
+        started = True
+
+    timer = Timer(_QUIET_SECONDS, start)
+    timer.daemon = True
+    if shown.console.is_terminal:
+        timer.start()
+    try:
+        yield
     finally:
-        if bar is not None:
-            bar.stop()
+        timer.cancel()
+        if timer.ident is not None:
+            timer.join()
+        if started:
+            shown.stop()
 
 
 def residual_bar(update: Callable[..., None]) -> Callable[[int, float], None]:
@@ -121,19 +136,13 @@ def status_line(label: str) -> Iterator[Callable[[str], None]]:
     """Yield a callback for one line of text that replaces itself, on a terminal after one second."""
     from rich.console import Console
 
-    console = Console(stderr=True)
-    started = time.monotonic()
-    status = console.status(label)
+    status = Console(stderr=True).status(label)
 
     def update(text: str) -> None:
-        if console.is_terminal and time.monotonic() - started > _QUIET_SECONDS:
-            status.start()
-            status.update(f"{label}: {text}")
+        status.update(f"{label}: {text}")
 
-    try:
+    with _after_a_second(status):
         yield update
-    finally:
-        status.stop()
 
 
 def check_target(path: Path | None, suffixes: tuple[str, ...] = _PICTURES) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from markov_icl.interfaces.options import Json
+
 __all__ = ["register"]
 
 
@@ -18,11 +20,15 @@ def register(app: typer.Typer) -> None:
 
 def report(
     out: Annotated[Path, typer.Option("--out", help="Folder for index.html.")] = Path("report"),
+    json: Json = False,
 ) -> None:
     """The paper's claims and figures, recomputed, as one self-contained HTML page."""
-    from markov_icl.interfaces.output import progress_bar
+    from markov_icl.interfaces.output import print_json, progress_bar
     from markov_icl.interfaces.report import write_report
 
     with progress_bar("report") as progress:
         path = write_report(out, progress)
-    sys.stdout.write(f"{path}\n")
+    if json:
+        print_json({"page": str(path)})
+    else:
+        sys.stdout.write(f"{path}\n")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from markov_icl.choices import unknown
-from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, choice, completion, with_task
+from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, choice, completion, with_options, with_task
 
 __all__ = ["register"]
 
@@ -39,19 +43,76 @@ _BENCHMARKS = (
 Save = Annotated[Path | None, typer.Option("--save", help="Keep the model, and go on from it (.safetensors).")]
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options that say which model: its kind and its size."""
+
+    model: ModelKind = "lsa"
+    layers: Annotated[int, typer.Option("--layers", min=1, max=1000, help="Attention layers.")] = 1
+    heads: Annotated[int, typer.Option("--heads", min=1, max=1000, help="Heads a layer.")] = 1
+    form: Form = "dense"
+    size: Size = "tiny"
+    precision: Precision = 32
+
+    def build(self, task: Any, seed: int) -> Any:
+        """Return a fresh model for the prompts of ``task``."""
+        import torch
+
+        from markov_icl.models.checkpoint import build_model
+
+        if self.precision not in (32, 64):
+            raise ValueError(f"expected precision 32 or 64; got {self.precision}")
+        config: dict[str, Any] = {"dimension": task.dimension}
+        if self.model in ("lsa", "softmax"):
+            config |= {"depth": self.layers, "heads": self.heads, "form": self.form}
+        elif self.model == "gpt2":
+            config |= {"size": self.size, "max_context": task.context}
+        dtype = torch.float32 if self.precision == 32 else torch.float64
+        return build_model(self.model, config, seed=seed, dtype=dtype)
+
+    def require_memory(self, task: Any, batch: int, prompts: int | None, memory: float) -> None:
+        """Refuse batches that do not fit: what a step keeps for its gradients, and the fixed training set."""
+        D, columns = task.dimension, task.context + 1
+        stored = D * columns
+        if self.model in ("lsa", "enlarged"):
+            stored, step = D * D, D * D * (4 + 6 * self.layers * self.heads)
+        elif self.model == "gpt2":
+            from markov_icl.models.gpt2 import SIZES
+
+            width, blocks, _ = SIZES.get(self.size, (0, 0, 0))
+            step = 2 * columns * width * (4 + 30 * blocks)
+        else:
+            step = self.layers * self.heads * columns * (3 * columns + 4 * D)
+        need = 8e-9 * (batch * step + (prompts or 0) * stored)
+        if not need <= memory:
+            raise ValueError(
+                f"expected steps that fit in {memory:g} GB; got {batch:,} prompts a step that need about {need:.3g} GB "
+                "(lower --batch or --prompts, or raise --memory)"
+            )
+
+    def require_population(self, optimizer: str) -> None:
+        """Refuse what has no exact population loss."""
+        from markov_icl.models.population import POPULATION_OPTIMIZERS
+
+        if self.model != "lsa" or self.layers != 1 or self.form not in ("dense", "sparse"):
+            raise ValueError("expected one layer of linear attention beside --population; got another model")
+        if optimizer not in (*POPULATION_OPTIMIZERS, "adam"):
+            raise ValueError(f"expected --optimizer {' or '.join(POPULATION_OPTIMIZERS)} beside --population")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
-    app.command(name="train")(with_task(train))
+    model = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in inspect.signature(ModelOptions, eval_str=True).parameters.values()
+    ]
+    app.command(name="train")(with_task(with_options(train, "model", model, lambda chosen: ModelOptions(**chosen))))
     app.command(name="bench")(bench)
 
 
 def train(
     source: Source,
-    model: ModelKind = "lsa",
-    layers: Annotated[int, typer.Option("--layers", min=1, max=1000, help="Attention layers.")] = 1,
-    heads: Annotated[int, typer.Option("--heads", min=1, max=1000, help="Heads a layer.")] = 1,
-    form: Form = "dense",
-    size: Size = "tiny",
+    model: ModelOptions,
     optimizer: Optimizer = "adam",
     rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 0.01,
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Of the optimizer.")] = 0.0,
@@ -68,7 +129,6 @@ def train(
     population: Annotated[
         bool, typer.Option("--population", help="Train one layer on the exact population loss, without sampling.")
     ] = False,
-    precision: Precision = 32,
     device: TrainDevice = "auto",
     save: Save = None,
     save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between two writes.")] = 1000,
@@ -82,83 +142,44 @@ def train(
     from markov_icl.interfaces import output
 
     output.check_target(plot)
+    _check_save(save, resume)
+    if population:
+        model.require_population(optimizer)
+        _population(source, model.heads, optimizer, steps, save, seed, json, plot)
+        return
+    from markov_icl.models.training import train as run
+
+    model.require_memory(source.task, batch, prompts, memory)
+    built = model.build(source.task, seed)
+    options: dict[str, Any] = {"rate": rate, "weight_decay": weight_decay, "prompts": prompts, "held_out": held_out}
+    options |= {"evaluate_every": evaluate_every, "checkpoint": save, "checkpoint_every": save_every, "resume": resume}
+    plan = _curriculum(curriculum, source.task.context)
+    with _training_line() as progress:
+        result = run(built, source.task, optimizer, steps, batch, seed, device, plan, progress=progress, **options)
+    _show_training(source, result, seed, json, plot)
+
+
+def _check_save(save: Path | None, resume: bool) -> None:
+    from markov_icl.interfaces import output
+
     output.check_target(save, (".safetensors",))
     if resume and save is None:
         raise ValueError("expected --save FILE beside --resume")
     if save is not None and save.exists() and not resume:
         raise ValueError(f"expected a new file, or --resume to go on from it; got {save}, which exists")
-    if population:
-        _refuse_beside_population(model, layers, form, optimizer)
-        _population(source, heads, optimizer, steps, save, seed, json, plot)
-        return
-    from markov_icl.models.training import train as run
 
-    _require_memory(source.task, model, size, layers, heads, batch, prompts, memory)
-    built = _build(source.task, model, layers, heads, form, size, precision, seed)
+
+@contextmanager
+def _training_line() -> Iterator[Callable[[int, int, float], None]]:
+    from markov_icl.interfaces import output
+
     with output.status_line("train") as show:
 
         def progress(done: int, of: int, loss: float) -> None:
             if done % 10 == 0 or done == of:
                 show(f"step {done:,} of {of:,}  loss {loss:.6f}")
 
-        result = run(
-            built,
-            source.task,
-            optimizer,
-            steps,
-            batch,
-            seed,
-            device,
-            _curriculum(curriculum, source.task.context),
-            rate=rate,
-            weight_decay=weight_decay,
-            prompts=prompts,
-            held_out=held_out,
-            evaluate_every=evaluate_every,
-            checkpoint=save,
-            checkpoint_every=save_every,
-            resume=resume,
-            progress=progress,
-        )
-    _show_training(source, result, seed, json, plot)
-
-
-def _build(task: Any, kind: str, layers: int, heads: int, form: str, size: str, precision: int, seed: int) -> Any:
-    import torch
-
-    from markov_icl.models.checkpoint import build_model
-
-    if precision not in (32, 64):
-        raise ValueError(f"expected precision 32 or 64; got {precision}")
-    config: dict[str, Any] = {"dimension": task.dimension}
-    if kind in ("lsa", "softmax"):
-        config |= {"depth": layers, "heads": heads, "form": form}
-    elif kind == "gpt2":
-        config |= {"size": size, "max_context": task.context}
-    return build_model(kind, config, seed=seed, dtype=torch.float32 if precision == 32 else torch.float64)
-
-
-def _require_memory(
-    task: Any, kind: str, size: str, layers: int, heads: int, batch: int, prompts: int | None, memory: float
-) -> None:
-    """Refuse batches that do not fit: what a step keeps for its gradients, and the fixed training set."""
-    D, columns = task.dimension, task.context + 1
-    stored = D * columns
-    if kind in ("lsa", "enlarged"):
-        stored, step = D * D, D * D * (4 + 6 * layers * heads)
-    elif kind == "gpt2":
-        from markov_icl.models.gpt2 import SIZES
-
-        width, blocks, _ = SIZES.get(size, (0, 0, 0))
-        step = 2 * columns * width * (4 + 30 * blocks)
-    else:
-        step = layers * heads * columns * (3 * columns + 4 * D)
-    need = 8e-9 * (batch * step + (prompts or 0) * stored)
-    if not need <= memory:
-        raise ValueError(
-            f"expected steps that fit in {memory:g} GB; got {batch:,} prompts a step that need about {need:.3g} GB "
-            "(lower --batch or --prompts, or raise --memory)"
-        )
+        yield progress
 
 
 def _curriculum(text: str | None, context: int) -> Any:
@@ -177,23 +198,13 @@ def _curriculum(text: str | None, context: int) -> Any:
     return plan
 
 
-def _refuse_beside_population(model: str, layers: int, form: str, optimizer: str) -> None:
-    from markov_icl.models.population import POPULATION_OPTIMIZERS
-
-    if model != "lsa" or layers != 1 or form not in ("dense", "sparse"):
-        raise ValueError("expected one layer of linear attention beside --population; got another model")
-    if optimizer not in (*POPULATION_OPTIMIZERS, "adam"):
-        raise ValueError(f"expected --optimizer {' or '.join(POPULATION_OPTIMIZERS)} beside --population")
-
-
 def _show_training(source: Source, result: Any, seed: int, json: bool, plot: Path | None) -> None:
     from dataclasses import asdict
 
-    from markov_icl.experiments.placement import place
     from markov_icl.interfaces import output
     from markov_icl.tasks.spec import task_to_dict
 
-    placed = place(result.model, source.task, seed=seed)
+    placed = _placed(result.model, source, seed)
     if plot is not None:
         from markov_icl.interfaces.model_plots import plot_training
 
@@ -225,6 +236,15 @@ def _show_training(source: Source, result: Any, seed: int, json: bool, plot: Pat
     output.print_table("Trained model", ("", ""), rows)
 
 
+def _placed(model: Any, source: Source, seed: int) -> Any:
+    from markov_icl.experiments.placement import place
+    from markov_icl.interfaces import output
+
+    with output.status_line("train") as show:
+        show("local minima and Bayes")
+        return place(model, source.task, seed=seed)
+
+
 def _placed_json(placed: Any) -> dict[str, Any]:
     names = ("population", "floor", "minima", "nearest", "excess")
     scores = ("loss", "loss_se", "accuracy", "accuracy_se")
@@ -252,7 +272,6 @@ def _placed_rows(placed: Any) -> list[tuple[str, object]]:
 def _population(
     source: Source, heads: int, optimizer: str, steps: int, save: Path | None, seed: int, json: bool, plot: Path | None
 ) -> None:
-    from markov_icl.experiments.placement import place
     from markov_icl.interfaces import output
     from markov_icl.models.bridge import to_module
     from markov_icl.models.checkpoint import save_checkpoint
@@ -263,7 +282,7 @@ def _population(
             source.task, "lbfgs" if optimizer == "adam" else optimizer, heads, steps=steps, seed=seed, progress=progress
         )
     module = to_module(result.b, result.A)
-    placed = place(module, source.task, seed=seed)
+    placed = _placed(module, source, seed)
     if save is not None:
         save_checkpoint(save, module, source.task)
     if plot is not None:
