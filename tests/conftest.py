@@ -11,6 +11,7 @@ from jaxtyping import install_import_hook
 
 LANDSCAPE = Path(__file__).parents[1] / "src/markov_icl/landscape"
 CHECKED = [
+    "choices",
     "environment",
     "files",
     "threads",

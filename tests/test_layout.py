@@ -10,6 +10,7 @@ import pytest
 import markov_icl
 
 ROOMS = [
+    "choices",
     "environment",
     "files",
     "threads",

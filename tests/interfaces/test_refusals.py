@@ -168,7 +168,7 @@ def test_the_nearest_word_is_suggested(capsys, arguments, meant):
         ({"model": {"dept": 3}}, "depth"),
         ({"model": {"kind": "lsaa"}}, "lsa"),
         ({"grid": {"tasks.length": [3]}}, "task.length"),
-        ({"grid": {"training.rte": [3]}}, "training.rate"),
+        ({"grid": {"training.rte": [3]}}, "rate"),
     ],
     ids=str,
 )

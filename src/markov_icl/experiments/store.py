@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from markov_icl.environment import environment
+from markov_icl.environment import data_folder, environment
 from markov_icl.experiments.index import Index, Record
 from markov_icl.experiments.points import Outcome, Point, parquet, points_of
 from markov_icl.experiments.spec import Code, Spec, run_key, spec_from_dict

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
+from inspect import signature
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from markov_icl.choices import unknown
+from markov_icl.choices import hint, unknown
 from markov_icl.experiments.evaluation import floor
 from markov_icl.experiments.experiment import Experiment
 from markov_icl.experiments.points import Point
@@ -49,7 +51,9 @@ def grid(document: Any, folder: Path | None = None) -> tuple[Spec, ...]:
             raise ValueError(f"expected {name} to be a mapping; got {value!r:.40}")
     for name, values in axes.items():
         if str(name).partition(".")[0] not in _SECTIONS or not str(name).partition(".")[2]:
-            raise ValueError(f"expected grid names such as task.length or training.rate; got {name!r:.40}")
+            section, _, field = str(name).partition(".")
+            near = hint(name, [f"{one}.{field or section}" for one in _SECTIONS])
+            raise ValueError(f"expected grid names such as task.length or training.rate; got {name!r:.40}{near}")
         if not isinstance(values, list) or not values:
             raise ValueError(f"expected a list of values for {name} in the grid; got {values!r:.40}")
     numbers = {name: document.get(name, default) for name, default in (("seeds", 5), ("prompts", 10_000))}
@@ -72,13 +76,32 @@ def _spec(common: Mapping[str, Any], chosen: Mapping[str, Any], seed: int, promp
         section, _, field = name.partition(".")
         sections[section][field] = value
     task = TaskSpec.read(sections["task"]).task(folder)
-    reserved = sorted({"seed", "checkpoint", "resume", "progress"} & set(sections["training"]))
-    if reserved:
-        raise ValueError(f"expected training without {reserved[0]}, which the sweep decides")
+    _check_names(sections["model"], sections["training"])
     part = ", ".join(f"{name.partition('.')[2]}={value}" for name, value in chosen.items()) or "one"
     model = {"kind": "lsa", **sections["model"]}
     training = {"device": "cpu", **sections["training"]}
     return Spec("train", part, task, model, training, {"prompts": prompts}, seed)
+
+
+def _check_names(model: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Refuse what the model's constructor or ``train`` does not take, before anything is computed."""
+    from markov_icl.models.checkpoint import MODELS
+    from markov_icl.models.training import train
+
+    reserved = sorted({"seed", "checkpoint", "resume", "progress"} & set(training))
+    if reserved:
+        raise ValueError(f"expected training without {reserved[0]}, which the sweep decides")
+    kind = model.get("kind", "lsa")
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise unknown("a model of kind", kind, MODELS)
+    module, name = MODELS[kind]
+    constructor = getattr(import_module(f"markov_icl.models.{module}"), name)
+    settings = ["kind", "precision", *(set(signature(constructor).parameters) - {"dimension", "seed", "dtype"})]
+    recipe = set(signature(train).parameters) - {"model", "task", "seed", "checkpoint", "checkpoint_every"}
+    for section, given, known in (("model", model, settings), ("training", training, recipe - {"resume", "progress"})):
+        for field in map(str, given):
+            if field not in known:
+                raise unknown(f"{section} with", field, sorted(known))
 
 
 def trained(spec: Spec, **more: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from markov_icl.choices import unknown
+from markov_icl.choices import hint, unknown
 from markov_icl.features import block_labels
 from markov_icl.landscape.convexity import Convexity, convexity, null_space
 from markov_icl.landscape.operator import ChainOperator
@@ -132,7 +132,9 @@ def minimizer(
             task, memory, min(points, _SAMPLED_POINTS), seed, threads, device, progress, residual
         )
     if device != "cpu":
-        raise ValueError(f"expected device cpu unless method is operator; got {device!r:.40} with {method}")
+        raise ValueError(
+            f"expected device cpu unless method is operator; got {device!r:.40} with {method}{hint(device, ('cpu',))}"
+        )
     if method == "dense":
         return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
     formula = symbolic_minimizer(task) if method == "symbolic" else None
