@@ -37,9 +37,12 @@ def sample(
     size = prompts * ((source.task.context + 1) * source.task.dimension + kernel)
     if size > 200_000_000:
         raise ValueError(f"expected at most 200 million numbers; got {size:,} (draw fewer prompts)")
-    drawn = sample_prompts(source.task, prompts, seed)
-    if out is not None:
-        write_prompts(out, source.task, seed, drawn)
+    with output.status_line("sample") as show:
+        show(f"drawing {prompts:,} prompts")
+        drawn = sample_prompts(source.task, prompts, seed)
+        if out is not None:
+            show(f"writing {out.name}")
+            write_prompts(out, source.task, seed, drawn)
     if plot is not None:
         from markov_icl.interfaces.plots import plot_prompts
 
