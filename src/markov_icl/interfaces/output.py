@@ -87,7 +87,7 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
     task = bar.add_task(label, total=1.0)
 
     def update(share: float, detail: str = "") -> None:
@@ -136,7 +136,7 @@ def status_line(label: str) -> Iterator[Callable[[str], None]]:
     """Yield a callback for one line of text that replaces itself, on a terminal after one second."""
     from rich.console import Console
 
-    status = Console(stderr=True).status(label)
+    status = Console(file=sys.stderr).status(label)
 
     def update(text: str) -> None:
         status.update(f"{label}: {text}")
