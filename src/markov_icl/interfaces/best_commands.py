@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.options import Json, Memory, Plot, SearchStarts, Seed, Source, choice, with_task
+from markov_icl.interfaces.options import Json, Memory, Plot, SearchStarts, Seed, Source, TimeLimit, choice, with_task
 
 __all__ = ["register"]
 
@@ -204,7 +204,7 @@ def heads(
 def certify(
     source: Source,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Gap to reach, in squared states.")] = 1e-6,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", min=0, help="Seconds.")] = None,
+    time_limit: TimeLimit = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the certificate (.safetensors).")] = None,
     seed: Seed = 0,
     memory: Memory = 8.0,

@@ -9,6 +9,7 @@ import typer
 
 from markov_icl.choices import hint
 from markov_icl.interfaces import (
+    bench_command,
     best_commands,
     depth_commands,
     doctor_command,
@@ -52,6 +53,7 @@ for commands in (
     experiment_commands,
     reproduce_command,
     report_command,
+    bench_command,
     doctor_command,
 ):
     commands.register(app)

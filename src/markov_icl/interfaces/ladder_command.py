@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, with_task
+from markov_icl.interfaces.options import Json, Memory, Plot, Seed, Source, TimeLimit, with_task
 
 __all__ = ["register"]
 
@@ -22,9 +22,7 @@ def ladder(
     prompts: Annotated[
         int, typer.Option("--prompts", min=2, max=1_000_000, help="Fresh prompts to estimate Bayes on.")
     ] = 20_000,
-    time_limit: Annotated[
-        float | None, typer.Option("--time-limit", min=0, help="Seconds for the certificate; its bound stays valid.")
-    ] = 60.0,
+    time_limit: TimeLimit = 60.0,
     seed: Seed = 0,
     memory: Memory = 8.0,
     json: Json = False,

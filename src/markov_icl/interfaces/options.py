@@ -20,9 +20,11 @@ __all__ = [
     "SearchStarts",
     "Seed",
     "Source",
+    "TimeLimit",
     "choice",
     "completion",
     "show_task_defaults",
+    "with_fields",
     "with_options",
     "with_task",
 ]
@@ -51,6 +53,9 @@ Memory = Annotated[float, typer.Option("--memory", min=0, help="Refuse a system 
 Device = Annotated[str, choice("--device", "cpu", "cuda", note=", for long binary chains")]
 Method = Annotated[str, choice("--method", "auto", "dense", "operator", "rational", "symbolic")]
 SearchStarts = Annotated[int, typer.Option("--starts", min=1, max=100_000, help="Random starts of the search.")]
+TimeLimit = Annotated[
+    float | None, typer.Option("--time-limit", min=0, help="Seconds for each solver; its bounds are kept.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
 
 _HELP = {
@@ -115,6 +120,13 @@ def with_options(
     run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
     del run.__wrapped__
     return run
+
+
+def with_fields(command: Callable[..., None], name: str, options: type) -> Callable[..., None]:
+    """Give ``command`` the fields of the dataclass ``options`` as options, in place of its argument ``name``."""
+    fields = inspect.signature(options, eval_str=True).parameters.values()
+    shared = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in fields]
+    return with_options(command, name, shared, lambda chosen: options(**chosen))
 
 
 def _option(name: str, text: str, kind: type) -> inspect.Parameter:
