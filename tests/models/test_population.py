@@ -78,7 +78,7 @@ def test_running_out_of_steps_is_said():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"optimizer": "newton"}, "optimizer to be one of lbfgs, gd; got 'newton'"),
+        ({"optimizer": "newton"}, "optimizer to be one of lbfgs or gd; got 'newton'"),
         ({"heads": 0}, "heads >= 1"),
         ({"starts": 0}, "starts >= 1"),
         ({"steps": 0}, "steps >= 1"),
