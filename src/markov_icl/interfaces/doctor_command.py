@@ -29,7 +29,7 @@ _IMPORTED = ("numpy", "scipy", "numba", "python-flint", "torch")
 """Required packages with compiled parts: doctor imports them, for the others it reads the version."""
 _MODULES = {"python-flint": "flint"}
 _EXTRAS = {
-    "sdp": "certify --method clarabel in Python, the conic solver",
+    "sdp": "certify(..., method='clarabel') in Python, a second solver",
     "dist": "sweep and reproduce on a Ray cluster",
     "hf": "GPT-2 models",
     "moo": "layers --front nsga2",
