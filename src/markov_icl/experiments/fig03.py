@@ -104,4 +104,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig3", "accuracy against layers, 2 to 4 states", compute, specs, read)
+EXPERIMENT = Experiment("fig3", "accuracy against layers, 2 to 4 states", compute, specs, read, 250)

@@ -129,4 +129,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig5", "accuracy against d: enlarged space and one layer", compute, specs, read)
+EXPERIMENT = Experiment("fig5", "accuracy against d: enlarged space and one layer", compute, specs, read, 225)

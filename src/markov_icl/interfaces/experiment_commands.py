@@ -19,6 +19,7 @@ Folder = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, max=4096, help="Runs at a time; a core each if none.")]
 EngineName = Annotated[str, typer.Option("--engine", help="loky | ray (extra dist).")]
+TrainedOn = Annotated[str | None, typer.Option("--device", help="Trains models: cpu | cuda | auto.")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster, such as auto or 10.0.0.1:6379.")]
 Key = Annotated[str, typer.Argument(help="Name of a run, or its first characters.")]
 
@@ -40,6 +41,26 @@ def open_store(folder: Path | None, read_only: bool = False) -> Any:
     from markov_icl.experiments.store import Store, default_store
 
     return Store(default_store() if folder is None else folder, read_only)
+
+
+def settled_device(device: str, engine: str) -> str:
+    """Return the device that specs will name.
+
+    Raises:
+        ValueError: for an unknown device, ``cuda`` where there is none, or beside Ray.
+    """
+    from markov_icl.experiments.devices import chosen_device
+
+    found = "cpu" if (device, engine) == ("auto", "ray") else chosen_device(device)
+    workers_for(found, None, engine)
+    return found
+
+
+def workers_for(device: str, workers: int | None, engine: str) -> int | None:
+    """Return how many runs go on at a time: on a GPU one, unless the user says more."""
+    if device == "cuda" and engine == "ray":
+        raise ValueError("expected engine loky beside device cuda; Ray's workers are given no GPU here")
+    return 1 if device == "cuda" and workers is None else workers
 
 
 @contextmanager
@@ -80,14 +101,17 @@ def sweep(
     workers: Workers = None,
     engine: EngineName = "loky",
     address: Address = None,
+    device: TrainedOn = None,
     json: Json = False,
 ) -> None:
     """Train on every point of a grid with every seed; finished runs are taken from the store."""
+    from markov_icl.experiments.devices import device_of
     from markov_icl.experiments.engine import run_all
     from markov_icl.experiments.sweep import sweep_from_file
     from markov_icl.interfaces import output
 
-    specs = sweep_from_file(file)
+    specs = sweep_from_file(file, settled_device(device, engine) if device is not None else None)
+    workers = workers_for(device_of(specs), workers, engine)
     place = open_store(store)
     with run_progress("sweep") as progress:
         batch = run_all(specs, place, workers, engine, address, progress)
