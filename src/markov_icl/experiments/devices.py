@@ -1,4 +1,4 @@
-"""Which device trains a model: a part of the spec, so that rows of a CPU and of a GPU are never taken for each other."""
+"""Which device trains a model: a part of the spec, so that rows of a CPU and a GPU are never taken for each other."""
 
 from __future__ import annotations
 

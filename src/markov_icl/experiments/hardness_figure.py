@@ -81,8 +81,8 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
         if all(grows) and easy
         else "unclear at these sizes",
         f"Median nodes of SCIP's branch and bound over {len(exact.values)} instances, at most {limit:,}: "
-        f"{'; '.join(said)}. Exact recovery in fractions solves all planted instances up to d = {exact.x[-1]:g} without "
-        "branching. Growth on a few sizes illustrates hardness and proves nothing; the proofs are the reductions.",
+        f"{'; '.join(said)}. Exact recovery in fractions solves all planted instances up to d = {exact.x[-1]:g} "
+        "without branching. Growth on a few sizes illustrates hardness; the proofs are the reductions.",
         "SCIP 1e-6; exact recovery exact",
     )
 

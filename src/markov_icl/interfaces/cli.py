@@ -12,6 +12,7 @@ import typer
 
 from markov_icl.interfaces import (
     best_commands,
+    claims_command,
     depth_commands,
     experiment_commands,
     hardness_commands,
@@ -452,6 +453,7 @@ for commands in (
     hardness_commands,
     experiment_commands,
     reproduce_command,
+    claims_command,
 ):
     commands.register(app)
 
@@ -459,11 +461,13 @@ for commands in (
 @app.command()
 def report(
     out: Annotated[Path, typer.Option("--out", help="Folder for index.html.")] = Path("report"),
+    store: experiment_commands.Folder = None,
+    workers: experiment_commands.Workers = None,
 ) -> None:
-    """The paper's claims and figures, recomputed, as one self-contained HTML page."""
+    """The paper's claims and figures as one self-contained HTML page: computed if short, else from finished runs."""
     from markov_icl.interfaces.output import progress_bar
     from markov_icl.interfaces.report import write_report
 
     with progress_bar("report") as progress:
-        path = write_report(out, progress)
+        path = write_report(out, progress, store, workers)
     sys.stdout.write(f"{path}\n")
