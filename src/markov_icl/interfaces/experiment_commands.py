@@ -241,20 +241,43 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", help="Write a .csv or .parquet file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write a .csv or .parquet file.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="mlflow (extra track), instead of --out.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="Of MLflow, such as sqlite:///mlflow.db or http://host:5000.")
+    ] = None,
     experiment: Annotated[str | None, typer.Option("--experiment", help="Only of this experiment.")] = None,
     store: Folder = None,
 ) -> None:
-    """The rows of all finished runs as one table."""
-    import polars
-
-    from markov_icl.files import atomic
+    """The rows of all finished runs as one table, or the runs and figures in MLflow."""
     from markov_icl.interfaces import output
 
+    if (out is None) == (to is None):
+        raise ValueError("expected --out FILE or --to mlflow; got " + ("none of them" if out is None else "both"))
+    if to not in (None, "mlflow"):
+        raise ValueError(f"expected --to mlflow; got {to!r:.40}")
+    if (to is None) != (tracking_uri is None):
+        raise ValueError("expected --tracking-uri beside --to mlflow, and only there")
     output.check_target(out, (".csv", ".parquet"))
     place, records = _records(store, experiment)
     if not records:
         raise ValueError(f"expected finished runs to export; got none in {place.folder}")
+    if out is not None:
+        _export_table(out, place, records)
+        return
+    from markov_icl.experiments.tracking import export_to_mlflow
+
+    assert tracking_uri is not None
+    with output.progress_bar("export") as progress:
+        done = export_to_mlflow(place, [r.key for r in records], tracking_uri, progress)
+    sys.stdout.write(f"{done.runs} runs and figures written, {done.known} already there: {tracking_uri}\n")
+
+
+def _export_table(out: Path, place: Any, records: Sequence[Any]) -> None:
+    import polars
+
+    from markov_icl.files import atomic
+
     rows = [{"run": r.key, **row} for r in records for row in tidy_rows([place.read(r.key)])]
     table = polars.DataFrame(rows, infer_schema_length=None)
     with atomic(out) as temporary:

@@ -101,7 +101,7 @@ def figure_section(runs: FigureRuns, finding: Finding) -> str:
     """Return title, finding and picture as HTML, or the command that makes them."""
     chosen = figure(runs.name)
     number = "" if runs.name in OWN_FIGURES else f"Fig. {runs.name.removeprefix('fig')}: "
-    title = f"<h2 id='{runs.name}'>{number}{html.escape(chosen.title)}</h2>"
+    title = f"<h2 id='{runs.name}'>{html.escape(number + chosen.title[0].upper() + chosen.title[1:])}</h2>"
     command = f"<code>markov-icl reproduce {runs.name}</code>"
     if runs.outcomes is None:
         why = (
