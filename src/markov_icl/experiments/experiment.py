@@ -31,5 +31,5 @@ class Experiment:
     compute: Callable[[Spec], tuple[Point, ...]]
     specs: Callable[[str, int], tuple[Spec, ...]] | None = None
     read: Callable[[Sequence[Outcome]], Finding] | None = None
-    seconds: float | None = None
+    seconds: int | None = None
     require: Callable[[], object] | None = None

@@ -79,7 +79,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     X = least_squares(own)
     adam = TorchModel(trained(spec, held_out=2).model, ADAM)
     return (
-        *score_points(spec.task, [Enlarged(X, OWN)], own, d),
+        *score_points(spec.task, [Enlarged(X, OWN)], own, float(d)),
         *score_points(spec.task, [Enlarged(X, FRESH), adam], fresh, d),
     )
 
@@ -126,7 +126,7 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
         f"{end.optimum:.3f}, the certified best layer {end.best:.3f}; the gap of their losses over all prompts for "
         f"d = {d[0]:g}..{d[-1]:g}: {', '.join(f'{v:.4f}' for v in gap)}.",
         f"accuracies ± {lines['bayes'].errors[0, -1]:.3f}",
-        _marks(d[-1], end.own, end.bayes),
+        _marks(float(d[-1]), end.own, end.bayes),
     )
 
 
@@ -139,10 +139,10 @@ def above_ceiling(d: int = 10, prompts: int = 10_000) -> tuple[AboveCeiling, ...
     """
     task = _task(d + 1)
     own = sample_prompts(task, _FITTED, np.random.default_rng([0, d]))
-    flattered = score_points(task, [Enlarged(least_squares(own), OWN)], own, d)
-    honest = score_points(task, [Bayes(task)], fresh_prompts(task, prompts, 0), d)
+    flattered = score_points(task, [Enlarged(least_squares(own), OWN)], own, float(d))
+    honest = score_points(task, [Bayes(task)], fresh_prompts(task, prompts, 0), float(d))
     value, ceiling = (next(p.value for p in scores if p.measure == "accuracy") for scores in (flattered, honest))
-    return _marks(d, value, ceiling)
+    return _marks(float(d), value, ceiling)
 
 
 def _marks(d: float, own: float, ceiling: float) -> tuple[AboveCeiling, ...]:

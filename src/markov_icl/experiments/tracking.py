@@ -67,9 +67,10 @@ def export_to_mlflow(
 ) -> Exported:
     """Write runs, and the figures made of them, to MLflow.
 
-    The MLflow experiment is ``markov-icl/`` and the name of ours, or ``figures``. Parameters are the spec's fields, metrics the rows
-    without a second coordinate (step: ``x``; its index where an ``x`` of the curve is no whole number), artifacts the
-    files of the run, exact rows included. What a killed export left half is removed and done again.
+    The MLflow experiment is ``markov-icl/`` and the name of ours, or ``figures``. Parameters are the spec's fields,
+    metrics the rows without a second coordinate (step: ``x``; its index where an ``x`` of the curve is no whole
+    number), artifacts the files of the run, exact rows included. What a killed export left half is removed and done
+    again.
 
     Args:
         store: of the runs.

@@ -23,7 +23,7 @@ from markov_icl.interfaces.page import picture, table
 
 __all__ = ["MOST_SECONDS", "FigureRuns", "figure_section", "figures_for_report"]
 
-MOST_SECONDS = 60.0
+MOST_SECONDS = 60
 """Figures that take a core longer than this at the quick scale are not computed for the report."""
 
 
@@ -71,7 +71,7 @@ def figures_for_report(
         ValueError: if ``folder`` is given and is no store that can be written.
     """
     found: dict[str, FigureRuns] = {}
-    costs = {name: figure(name).seconds or 0.0 for name in FIGURES}
+    costs = {name: figure(name).seconds or 0 for name in FIGURES}
     left = {name for name, cost in costs.items() if cost <= MOST_SECONDS}
     total = sum(costs[name] for name in left)
     with _writable(folder) as place:
@@ -86,7 +86,7 @@ def figures_for_report(
 def _runs(name: str, folder: Path | None, place: Store, workers: int | None) -> FigureRuns:
     chosen, outcomes = figure(name), best_finished(name, folder)
     assert chosen.specs is not None
-    if outcomes is not None or (chosen.seconds or 0.0) > MOST_SECONDS:
+    if outcomes is not None or (chosen.seconds or 0) > MOST_SECONDS:
         return FigureRuns(name, outcomes)
     try:
         if chosen.require is not None:
