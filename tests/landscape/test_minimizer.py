@@ -35,6 +35,20 @@ def test_known_losses(d):
     assert form.unique
 
 
+@pytest.mark.parametrize("context", [1_000, 1_000_000])
+def test_rounding_of_an_ill_conditioned_matrix_is_bounded_and_auto_avoids_it(context):
+    """Rare starts and many chains: condition numbers of 1e12, where the matrix loses eight digits."""
+    task = MarkovTask(length=6, context=context, initial=bernoulli("999/1000"))
+    exact = float(minimizer(task, "rational").loss_exact)
+    dense, auto = minimizer(task, "dense"), minimizer(task)
+    assert abs(dense.loss - exact) < (dense.loss_error or 1e-12 * exact)
+    assert abs(auto.loss - exact) < 1e-11 * exact
+    if context == 1_000_000:
+        assert dense.loss_error < 1e-8
+        assert "ill-conditioned" in dense.error
+        assert auto.method == "operator"
+
+
 @pytest.mark.parametrize(("dim", "context"), [(1, 1), (1, 10), (3, 10), (5, 2), (8, 40)])
 def test_regression_has_its_published_optimum(dim, context):
     form = minimizer(RegressionTask(dim, context), "dense")

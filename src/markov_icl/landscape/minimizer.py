@@ -34,6 +34,8 @@ _EIGEN_SIZE = 1500
 _DENSE_LENGTH = 15
 """Longer binary chains of order 1 are solved faster by the operator."""
 _SAMPLED_POINTS = 256
+_VISIBLE = 1e-12
+"""Rounding beyond this share of the loss is reported, and sends ``auto`` to the operator where it applies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class ClosedForm:
         moments: what was solved, rounded to float64; for ``operator`` without a matrix.
         error: what is known about the error of ``loss``, in words.
         loss_error: one standard error, or the change under node doubling, or for ``operator`` what the residual can
-            hide; None where exact up to rounding.
+            hide, or what rounding can do where that is over ``1e-12`` of the loss; None where exact up to rounding.
         X_error: the same for every coordinate, ``[N]``.
         free: orthonormal directions along which ``f~`` does not change, ``[nullity, N]``; proved when
             ``convexity`` is there, to working precision otherwise.
@@ -100,7 +102,7 @@ def minimizer(
     """Minimize ``f~(X) = E y^2 - 2 h^T X + X^T H X`` over the enlarged space.
 
     ``auto`` works in fractions where that takes milliseconds, with the matrix ``H`` where that is faster than
-    without and fits, and with products of ``H`` alone otherwise.
+    without and fits, and with products of ``H`` alone otherwise, also where rounding of the matrix would be seen.
 
     Args:
         task: Markov or regression.
@@ -120,9 +122,8 @@ def minimizer(
     """
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {', '.join(METHODS)}; got {method!r:.60}")
-    if method == "auto":
-        method = _cheapest(task, memory)
-    if method == "operator":
+    chosen = _cheapest(task, memory) if method == "auto" else method
+    if chosen == "operator":
         from markov_icl.landscape.iterative import iterative_minimizer
 
         if not isinstance(task, MarkovTask):
@@ -131,12 +132,17 @@ def minimizer(
             task, memory, min(points, _SAMPLED_POINTS), seed, threads, device, progress, residual
         )
     if device != "cpu":
-        raise ValueError(f"expected device cpu unless method is operator; got {device!r:.40} with {method}")
-    if method == "dense":
-        return solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=progress))
-    formula = symbolic_minimizer(task) if method == "symbolic" else None
+        raise ValueError(f"expected device cpu unless method is operator; got {device!r:.40} with {chosen}")
+    if chosen == "dense":
+        system = compute_moments(task, memory=memory, points=points, seed=seed, progress=progress)
+        form = solve_dense(system)
+        rounded = _rounding(system, form.X) > _VISIBLE * abs(form.loss)
+        if method == "auto" and rounded and isinstance(task, MarkovTask) and is_binary(task):
+            return minimizer(task, "operator", memory, residual=residual, threads=threads)
+        return form
+    formula = symbolic_minimizer(task) if chosen == "symbolic" else None
     form = solve_rational(rational_moments(task))
-    return ClosedForm(**{**form.__dict__, "method": method, "formula": formula})
+    return ClosedForm(**{**form.__dict__, "method": chosen, "formula": formula})
 
 
 def _cheapest(task: Task, memory: float) -> str:
@@ -197,6 +203,13 @@ def _solved(system: Moments) -> ClosedForm:
     loss = system.loss(X)
     scale = float(np.abs(system.h).max()) or 1.0
     loss_error, X_error = _errors(system, X, loss)
+    words = [system.error]
+    rounding = _rounding(system, X)
+    if loss_error is None and rounding > _VISIBLE * abs(loss):
+        loss_error = rounding
+        words.append(f"H is ill-conditioned: rounding of the loss up to {rounding:.1e}")
+    if free is not None:
+        words.append("H is singular to working precision")
     return ClosedForm(
         X=X,
         loss=loss,
@@ -204,7 +217,7 @@ def _solved(system: Moments) -> ClosedForm:
         condition=np.inf if free is not None else _condition(system.H),
         method="dense",
         moments=system,
-        error=system.error if free is None else f"{system.error}; H is singular to working precision",
+        error="; ".join(words),
         loss_error=loss_error,
         X_error=X_error,
         free=free,
@@ -246,6 +259,12 @@ def _condition(H: NDArray[np.float64]) -> float:
     start = np.ones(len(H))
     ends = [eigsh(A, k=1, which="LA", tol=1e-4, v0=start, return_eigenvectors=False)[0] for A in (H, inverse)]
     return float(ends[0] * ends[1])
+
+
+def _rounding(system: Moments, X: NDArray[np.float64]) -> float:
+    """Bound what a relative error of one ulp in every entry of ``H`` and ``h`` does to the loss, to first order."""
+    size = np.abs(X)
+    return float(np.finfo(float).eps * (size @ (np.abs(system.H) @ size) + 2 * np.abs(system.h) @ size))
 
 
 def _errors(system: Moments, X: NDArray[np.float64], loss: float) -> tuple[float | None, NDArray[np.float64] | None]:
