@@ -7,7 +7,7 @@ from pathlib import Path
 from markov_icl.experiments.engine import _work
 
 
-def work(key, spec):
+def work(key, spec, _parent):
     flag = Path(os.environ["DIE_ONCE"])
     if spec.part == "depth=2" and flag.exists():
         flag.unlink()

@@ -169,31 +169,59 @@ def test_killed_at_any_moment_and_taken_up_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     file = tmp_path / "sweep.yaml"
     file.write_text(json.dumps({**SMALL, "training": {"steps": 100_000, "batch": 100}}))
     command = [sys.executable, "-m", "markov_icl", "sweep", file, "--store", tmp_path / "store", "--workers", "2"]
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def running():
-        found = subprocess.run(["pgrep", "-P", str(parent.pid), "-f", "popen_loky"], capture_output=True, text=True)
-        return set(map(int, found.stdout.split()))
-
-    def alive(pids):
-        return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
-
-    workers = set()
-    while len(workers) < 2:
+    try:
+        workers = _within(120, lambda: children(parent.pid), lambda found: len(found) == 2)
         assert parent.poll() is None
+        # Busy with a run: three seconds of work. Before its first run a worker has nothing of ours to watch anybody.
+        _within(120, lambda: [cpu_seconds(pid) for pid in workers], lambda used: min(used) > 3)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert not _within(60, lambda: {pid for pid in workers if alive(pid)}, lambda left: not left)
+
+
+def _within(seconds, look, enough):
+    """Look until it is enough or the time is over; return the last look."""
+    end = time.monotonic() + seconds
+    while not enough(found := look()) and time.monotonic() < end:
         time.sleep(0.2)
-        workers = running()
-    time.sleep(15)  # the watch begins with a worker's first run, after its imports
-    parent.kill()
-    parent.wait()
-    end = time.monotonic() + 20
-    while alive(workers) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert not alive(workers)
+    return found
+
+
+def _stat(pid):
+    """Return state, parent and clock ticks of a process, from what follows its name in brackets."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[1]), int(fields[11]) + int(fields[12])
+
+
+def alive(pid):
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
+def cpu_seconds(pid):
+    return _stat(pid)[2] / os.sysconf("SC_CLK_TCK")
+
+
+def children(pid):
+    """Return the worker processes among a process's children."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if _stat(folder.name)[1] == pid and b"popen_loky" in (folder / "cmdline").read_bytes():
+                found.add(int(folder.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
 
 
 @pytest.mark.slow

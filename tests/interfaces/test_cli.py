@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from fractions import Fraction as F
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from markov_icl.experiments import fig02, finished
-from markov_icl.experiments.hardness_scaling import hardness_scaling
-from markov_icl.interfaces import hardness_report
 from markov_icl.interfaces.report import write_report
 from markov_icl.tasks.sampling import sample_prompts
 from markov_icl.tasks.spec import TaskSpec
+from tests.experiments.small_figures import shrink
 from tests.interfaces.commands import answer, run
 
 WEATHER = str(Path(__file__).parents[2] / "examples" / "seattle_weather.csv")
@@ -325,6 +324,8 @@ BAD = [
     ["verify", WEATHER],
     ["map", "--context", 3],
     ["report", "--out", WEATHER],
+    ["report", "--store", WEATHER],
+    ["claims", "Lemma 9"],
     ["evaluate", "--predictors", "forest"],
     ["evaluate", "--predictors", ""],
     ["evaluate", "--prompts", 1],
@@ -412,17 +413,13 @@ def test_as_a_process():
 @pytest.fixture
 def little_work(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2))
-    monkeypatch.setattr(hardness_report, "hardness_scaling", lambda **_: hardness_scaling(8, time_limit=0.5))
-    finished.figure_two.cache_clear()
-    yield
-    finished.figure_two.cache_clear()
+    shrink(monkeypatch)
 
 
 @pytest.mark.usefixtures("little_work")
 def test_report_is_one_complete_file(tmp_path):
     shares = []
-    path = write_report(tmp_path / "deep" / "report", shares.append)
+    path = write_report(tmp_path / "deep" / "report", shares.append, workers=1)
     page = path.read_text(encoding="utf-8")
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
     assert shares[-1] == 1.0
@@ -440,7 +437,13 @@ def test_report_is_one_complete_file(tmp_path):
     ):
         assert text in page
     assert "Theorem 4.1" in page
-    assert page.count("data:image/png;base64,") == 11
+    assert page.index("Lemma 3.1") < page.index("data:image")
+    assert "▲ above the Bayes ceiling: accuracy, 3 states, 3 layers, uniform rows: 0.98 (paper), ceiling 0.6" in page
+    for name in ("fig3", "fig5", "fig6", "fig7"):
+        assert f"Not run here: <code>markov-icl reproduce {name}</code>" in page
+    scip = find_spec("pyscipopt") is not None
+    assert page.count("data:image/png;base64,") == 11 + scip
+    assert shares == sorted(shares)
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("<figure>") == page.count("alt=")

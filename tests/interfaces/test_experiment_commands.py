@@ -1,11 +1,15 @@
 """The commands reproduce, sweep and runs as a user meets them."""
 
 import json
+import sys
 
 import polars
 import pytest
+import torch
 
+from markov_icl.experiments import figures
 from markov_icl.experiments.store import Store
+from tests.experiments.small_figures import shrink
 from tests.interfaces.commands import answer, run
 
 SWEEP = {
@@ -101,6 +105,12 @@ def test_a_damaged_index_is_said_and_rebuilt(swept, capsys):
         (["reproduce", "all", "--plot", "x.png"], "--plot beside one figure"),
         (["reproduce", "fig10", "--engine", "slurm"], "loky or ray"),
         (["reproduce", "fig10", "--address", "auto"], "beside engine ray"),
+        (["reproduce", "fig4", "--device", "tpu"], "device auto, cpu or cuda"),
+        (["claims", "Lemma 9"], "statements of the paper"),
+        (["runs", "export"], "--out FILE or --to mlflow"),
+        (["runs", "export", "--to", "wandb"], "--to mlflow"),
+        (["runs", "export", "--to", "mlflow"], "--tracking-uri beside"),
+        (["runs", "export", "--out", "x.csv", "--tracking-uri", "sqlite:///x.db"], "--tracking-uri beside"),
         (["sweep", "missing.yaml"], "expected a readable file"),
         (["runs", "list"], "none yet"),
         (["runs", "show", "abc"], "none yet"),
@@ -114,6 +124,45 @@ def test_mistakes_are_one_line(capsys, tmp_path, monkeypatch, arguments, message
     assert err.startswith("markov-icl: error: expected")
     assert len(err.splitlines()) == 1
     assert message in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_a_gpu_that_is_not_there_is_said(swept, capsys):
+    store, file, _ = swept
+    for command in (["reproduce", "fig4"], ["reproduce", "all"], ["sweep", file]):
+        code, out, err = run(capsys, *command, "--device", "cuda", "--store", store)
+        assert (code, out) == (2, "")
+        assert err == "markov-icl: error: expected a CUDA GPU for device cuda; found none (use cpu or auto)\n"
+    assert answer(capsys, "sweep", file, "--store", store, "--device", "auto")["computed"] == 0
+
+
+def test_what_is_not_installed_is_left_out_of_all(capsys, tmp_path, monkeypatch):
+    shrink(monkeypatch)
+    monkeypatch.setattr(figures, "FIGURES", ("fig10", "hardness"))
+    monkeypatch.setitem(sys.modules, "pyscipopt", None)
+    code, out, err = run(capsys, "reproduce", "all", "--store", tmp_path / "store", "--workers", 1, "--json")
+    assert code == 0
+    assert "note: hardness is left out: expected pyscipopt" in err
+    first, second = json.loads(out)["figures"]
+    assert first["finding"]["verdict"] == "holds"
+    assert "pip install 'markov-icl[global]'" in second["left_out"]
+    code, _, err = run(capsys, "reproduce", "hardness", "--store", tmp_path / "store")
+    assert code == 2
+    assert "markov-icl[global]" in err
+
+
+def test_claims_say_both_numbers(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    one, three = answer(capsys, "claims", "Lemma 3.1", "fig3")["claims"]
+    assert (one["claim"], one["verdict"], one["above_ceiling"]) == ("Lemma 3.1", "holds where 0 < p < 1", [])
+    assert three["verdict"] == "not run here"
+    (mark,) = three["above_ceiling"]
+    assert (mark["reported"], mark["source"]) == (0.98, "paper")
+    assert mark["ceiling"] < 0.65
+    code, out, err = run(capsys, "claims", "fig3", "fig10", "--store", tmp_path / "none")
+    assert (code, err) == (0, "")
+    assert "above the Bayes ceiling" in " ".join(out.split())
+    assert "1 numbers above the Bayes ceiling" in out
 
 
 def test_unknown_and_ambiguous_runs(swept, capsys):

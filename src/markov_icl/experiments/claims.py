@@ -1,297 +1,69 @@
-"""The paper's claims, one entry each: what it says, what we compute, the verdict."""
+"""Every claim of the paper in one table: what it says, what we compute, the verdict."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-from markov_icl.experiments.claim import Claim, Finding
+from markov_icl.experiments.claim import AboveCeiling, Claim, Finding
 from markov_icl.experiments.depth_claims import DEPTH_CLAIMS
 from markov_icl.experiments.figure_claims import FIGURE_CLAIMS
 from markov_icl.experiments.hardness_claims import HARDNESS_CLAIMS
-from markov_icl.experiments.realizability import realizability_map, theorem_parameters
-from markov_icl.features import Array, phi, position, vech_indices
-from markov_icl.landscape.convexity import convexity
-from markov_icl.landscape.minimizer import minimizer
-from markov_icl.moments.compute import compute_moments, rational_moments
-from markov_icl.moments.enumeration import enumerate_moments
-from markov_icl.moments.system import fraction_array
-from markov_icl.recovery.certify import certify
-from markov_icl.recovery.factor import recover
-from markov_icl.recovery.nearest import nearest
-from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, independent_start
+from markov_icl.experiments.optimum_claims import OPTIMUM_CLAIMS
+from markov_icl.experiments.points import Outcome
+from markov_icl.experiments.recovery_claims import RECOVERY_CLAIMS
 
-__all__ = ["CLAIMS", "Claim", "Finding"]
+__all__ = ["CLAIMS", "AboveCeiling", "Checked", "Claim", "Finding", "check_claims", "chosen_claims"]
+
+CLAIMS: tuple[Claim, ...] = (*OPTIMUM_CLAIMS, *RECOVERY_CLAIMS, *HARDNESS_CLAIMS, *DEPTH_CLAIMS, *FIGURE_CLAIMS)
 
 
-def _start(p: Fraction) -> object:
-    return independent_start([1 - p, p], 2, 1)
+@dataclass(frozen=True)
+class Checked:
+    """A claim and what we found."""
+
+    claim: Claim
+    finding: Finding
 
 
-def _binary(p: Fraction, **fields: object) -> MarkovTask:
-    return MarkovTask(initial=_start(p), **fields)  # type: ignore[arg-type]
+def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
+    """Return the claims that state these, all if there are none; ``fig5`` is ``Fig. 5``, spaces and case are free.
 
-
-def strict_convexity() -> Finding:
-    """Lemma 3.1 by rational ``L D L^T`` over lengths, contexts and start probabilities, edge cases included."""
-    starts = (Fraction(1, 100), Fraction(3, 10), Fraction(1, 2), Fraction(99, 100))
-    cases = [(d, n, p) for d in (1, 2, 3) for n in (1, 2, 10, 1000) for p in starts]
-    strict = [convexity(rational_moments(_binary(p, length=d + 1, context=n))).strict for d, n, p in cases]
-    certain = len(convexity(rational_moments(_binary(Fraction(1), length=3))).free)
-    signed = len(convexity(rational_moments(MarkovTask(length=3, values=(-1, 1)))).free)  # type: ignore[arg-type]
-    bias = len(convexity(rational_moments(MarkovTask(length=3, bias=True))).free)
-    return Finding(
-        "holds where 0 < p < 1" if all(strict) and certain and signed == 4 and bias else "differs",
-        f"H positive definite in {sum(strict)} of {len(cases)} tasks (d = 1..3, n = 1..1000, p = 0.01..0.99). "
-        f"Length 3 is singular at p = 1 (nullity {certain}), for states -1, 1 (nullity {signed} = d²) and with "
-        f"a bias column (nullity {bias}).",
-        "exact",
-    )
-
-
-def closed_form() -> Finding:
-    """Lemma 3.2 against the definition, and what the printed index and averages would give."""
-    half = Fraction(1, 2)
-    tasks = [_binary(half, length=d + 1, context=n) for d, n in ((1, 1), (1, 10), (2, 3), (3, 1))]
-    same = 0
-    for task in tasks:
-        by_definition, fast = enumerate_moments(task), rational_moments(task)
-        same += fast.H.solve(fast.h) == by_definition.H.solve(by_definition.h)
-    drift = max(
-        abs(minimizer(t, "dense").loss - minimizer(t, "rational").loss)
-        for t in (_binary(half, length=d + 1, context=100) for d in (1, 2, 3))
-    )
-    J, D = 2, 3
-    printed = [
-        (j - 1) * 6 + sum(D + 1 - t for t in range(1, i)) + k for j in (1, 2) for i in (1, 2, 3) for k in range(i, 4)
-    ]
-    ours = [position(j, i, k, D) for j in (1, 2) for i in (1, 2, 3) for k in range(i, 4)]
-    separate = _separately_averaged_loss(_binary(half, length=3, context=10))
-    true = minimizer(_binary(half, length=3, context=10)).loss
-    agrees = same == len(tasks) and ours == list(range(1, J * 6 + 1)) and printed != ours
-    return Finding(
-        "holds, with corrections" if agrees and separate > true else "differs",
-        f"X* = H⁻¹h equals the sum over every prompt in {same} of {len(tasks)} tasks, fraction by fraction; floats "
-        f"agree to {drift:.0e}. The printed index formula names places {min(printed)}..{max(printed)} for "
-        f"{J * 6} coordinates (too large by i - 1). Averaging query and context separately over the kernel is "
-        f"wrong from d = 2 on: at d = 2, n = 10 the resulting X has loss {separate:.6f} against {true:.6f}.",
-        "exact",
-    )
-
-
-def _separately_averaged_loss(task: MarkovTask) -> float:
-    """Return the true loss of the ``X`` that ``E[Sxx] (x) E[Sgg]`` and ``E[x y] (x) E[mu]`` would give.
-
-    A bias column makes the separate averages entries of the joint ones: its query entry is 1.
+    Raises:
+        ValueError: if a name is no statement of the paper that the table knows.
     """
-    d, D = task.blocks, task.dimension
-    system = compute_moments(replace(task, bias=True))
-    rows, columns = vech_indices(D + 1)
-    plain = (rows != d) & (columns != d)
-    constant = int(np.flatnonzero((rows == d) & (columns == d))[0])
-    H = system.H.reshape(d + 1, len(rows), d + 1, len(rows))
-    h = system.h.reshape(d + 1, len(rows))
-    Sgg = H[d, :, d, :][np.ix_(plain, plain)]
-    Sxx = H[:d, constant, :d, constant]
-    xy, mu = h[:d, constant], H[d, plain, d, constant]
-    X: Array = np.kron(np.linalg.solve(Sxx, xy), np.linalg.solve(Sgg, mu))
-    return compute_moments(task).loss(X)
+    if not names:
+        return CLAIMS
+    known = {_plain(place): claim for claim in CLAIMS for place in claim.places}
+    known |= {claim.figure: claim for claim in CLAIMS if claim.figure is not None}
+    unknown = [name for name in names if _plain(name) not in known]
+    if unknown:
+        places = ", ".join(place for claim in CLAIMS for place in claim.places)
+        raise ValueError(f"expected statements of the paper, such as {places}; got {unknown[0]!r:.40}")
+    wanted = {known[_plain(name)].name for name in names}
+    return tuple(claim for claim in CLAIMS if claim.name in wanted)
 
 
-def independent_length_two() -> Finding:
-    """Theorem 3.3: its moments, its formula, and where the formula is real."""
-    exact = True
-    for p in (Fraction(1, 10), Fraction(1, 2), Fraction(4, 5)):
-        h = fraction_array(rational_moments(_binary(p, context=7)).h)
-        exact &= list(h) == [p**2 / 2, p**2 / 3, p**2 / 12 + p / 4]
-    chart = realizability_map([Fraction(1, 2)], [1, 2, 10, 100])
-    values = [float(v) for v in chart.discriminant[0]]
-    worst = 0.0
-    for n in (10, 100):
-        X = minimizer(_binary(Fraction(1, 2), context=n)).X
-        parameters = theorem_parameters(X)
-        worst = max(worst, float(np.abs(phi(*parameters) - X).max())) if parameters else np.inf
-    first = next(n for n in range(1, 100) if realizability_map([Fraction(1, 2)], [n]).realizable[0, 0])
-    listed = ", ".join(f"{v:.3f} (n = {n})" for v, n in zip(values, chart.n, strict=True))
-    return Finding(
-        f"holds where X₂² ≥ 4X₁X₃ (p = 1/2: n ≥ {first})" if exact and worst < 1e-12 else "differs",
-        f"h matches the theorem exactly. The formula for (b, A) needs X₂² − 4X₁X₃ ≥ 0, which at p = 1/2 is {listed}: "
-        f"for n < {first} it has no real value and the true infimum lies above f~*. Where real it reproduces X* "
-        f"to {worst:.0e}.",
-        "exact; formula 1e-12",
-    )
+def _plain(name: str) -> str:
+    return "".join(name.lower().replace(". ", " ").split())
 
 
-def correlated_length_two() -> Finding:
-    """Theorem 3.4 and Example C.5: ``H`` and ``h`` in terms of ``c1``, ``c2``."""
-    same = 0
-    cases = [(Fraction(3, 10), 5), (Fraction(1, 2), 1), (Fraction(4, 5), 12)]
-    for p, n in cases:
-        g = ((0 - p) ** 2, (1 - p) ** 2)
-        system = rational_moments(MarkovTask(context=n, initial=CorrelatedStart(p, g)))
-        H, h = theorem_three_four(p, g[1], n)
-        same += (
-            fraction_array(system.H).tolist() == [v for row in H for v in row] and list(fraction_array(system.h)) == h
-        )
-    p = Fraction(3, 10)
-    marginal = p * (1 - p) ** 2 + (1 - p) * p**2
-    return Finding(
-        "holds" if same == len(cases) else "differs",
-        f"H and h from c₁, c₂ equal the exact moments in {same} of {len(cases)} tasks with g(x) = (x − p)². There the "
-        f"context's own start probability is p(1 − p) (0.3: {marginal}), not p; the theorem needs only the query's.",
-        "exact",
-    )
+def check_claims(
+    figures: Mapping[str, Sequence[Outcome] | None],
+    claims: Sequence[Claim] = CLAIMS,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Checked, ...]:
+    """Compute the findings.
 
-
-def theorem_three_four(p: Fraction, g1: Fraction, n: int) -> tuple[list[list[Fraction]], list[Fraction]]:
-    """Return ``H`` and ``h`` as Theorem 3.4 prints them, uniform prior."""
-    c1, c2 = n * p * g1, n * (n - 1) * p * g1**2
-    h = [c1 / (2 * n), c1 / (3 * n), p / 4 + c1 / (12 * n)]
-    H11, H13 = (c1 + c2) / n**2, c1 / (2 * n)
-    H22 = (c1 / 2 + c2 / 3) / n**2
-    H23 = H22 + ((n - 1) * c1 - c2) / (4 * n**2)
-    pairs = n * (n - 1) * p - 2 * (n - 1) * c1 + c2
-    H33 = (n * p / 2 + c2 / 3 + ((n - 1) * c1 - c2) / 2 + pairs / 3) / n**2
-    return [[H11, H11 / 2, H13], [H11 / 2, H22, H23], [H13, H23, H33]], h
-
-
-def several_states() -> Finding:
-    """Lemma C.8: the closed form beyond two states."""
-    tasks = [MarkovTask(states=3, context=2), MarkovTask(states=3, length=3, context=1)]
-    same = 0
-    for task in tasks:
-        fast, slow = rational_moments(task), enumerate_moments(task)
-        same += fast.H == slow.H and fast.h == slow.h and convexity(slow).strict
-    on_zero = MarkovTask(states=3, initial=independent_start([1, 0, 0], 3, 1))
-    on_two = MarkovTask(states=3, initial=independent_start([0, 0, 1], 3, 1))
-    nullity = len(convexity(rational_moments(on_zero)).free)
-    strict = convexity(rational_moments(on_two)).strict
-    return Finding(
-        "holds unless all chains start in state 0" if same == 2 and nullity and strict else "differs",
-        f"Three states, lengths 2 and 3: moments equal the sum over every prompt in {same} of 2 tasks and H is "
-        f"positive definite. With every start in state 0 it is singular (nullity {nullity}); with every start in "
-        "state 2 it is not.",
-        "exact",
-    )
-
-
-def exact_recovery() -> Finding:
-    """Theorem 3.5 with Problem C.9: recovery of planted parameters, and a witness where there are none."""
-    rng = np.random.default_rng(0)
-    found, seconds = 0, 0.0
-    dimensions = range(2, 13)
-    for dimension in dimensions:
-        b = np.array([Fraction(int(v)) for v in rng.integers(-9, 10, dimension)], dtype=object)
-        A = np.array(
-            [[Fraction(int(v)) for v in row] for row in rng.integers(-9, 10, (dimension, dimension - 1))],
-            dtype=object,
-        )
-        X = phi(b, A)
-        started = time.perf_counter()
-        result = recover(X)
-        seconds = time.perf_counter() - started
-        found += result.recoverable and bool((phi(result.b_exact, result.A_exact) == X).all())  # type: ignore[arg-type]
-    form = minimizer(MarkovTask(length=3, context=100), "rational")
-    assert form.X_exact is not None
-    no = recover(form.X_exact)
-    return Finding(
-        "differs: exact recovery is polynomial" if found == len(dimensions) and not no.recoverable else "unclear",
-        f"Planted rational parameters of dimension 2..12 recovered exactly in {found} of {len(dimensions)} cases "
-        f"({seconds:.2f} s at dimension 12): quadratic forms factor uniquely, so one block leaves b two "
-        "directions. Hardness as printed would imply P = NP; what is hard is the wider class and nearest recovery. "
-        f"X* of length 3, n = 100 is not realizable (witness: {no.witness.kind if no.witness else 'none'}).",
-        "exact",
-    )
-
-
-def nearest_point_sandwich() -> Finding:
-    """Remark C.15: ``f~(X*) <= f* <= f(psi(X*))`` with the certified ``f*`` in the middle."""
-    rows, holds = [], True
-    for length, context in ((2, 1), (3, 10), (4, 100)):
-        task = MarkovTask(length=length, context=context)
-        form, proof = minimizer(task), certify(task)
-        above = form.moments.loss(nearest(form.X, "euclidean").X)
-        holds &= form.loss <= proof.upper and proof.lower <= above
-        rows.append(f"length {length}, n = {context}: {form.loss:.4f}, {proof.upper:.4f}, {above:.4f}")
-    return Finding(
-        "holds, but the upper end is loose" if holds else "differs",
-        f"f~(X*), certified f*, loss at the point nearest to X* (Euclidean norm, best found): {'; '.join(rows)}. "
-        "Being near X* says little about the loss; finding the nearest point is NP-hard as well.",
-        "1e-6",
-    )
-
-
-def length_three() -> Finding:
-    """Example C.16: the optimum of length 3 has no preimage."""
-    kinds, structure = [], []
-    for context in (1, 10, 100):
-        task = MarkovTask(length=3, context=context)
-        witness = recover(minimizer(task, "rational").X_exact).witness  # type: ignore[arg-type]
-        kinds.append(witness.kind if witness else "none")
-        proof = certify(task)
-        b = proof.b / np.abs(proof.b).max()
-        structure.append(f"n = {context}: b = ({', '.join(f'{v:.3f}' for v in b)}), f* = {proof.upper:.6f}")
-    return Finding(
-        "holds" if "none" not in kinds else "differs",
-        f"X* of length 3 has no preimage for n = 1, 10, 100 (exact witnesses: {', '.join(kinds)}). Certified optimal "
-        f"parameters: {'; '.join(structure)}.",
-        "exact; f* to 1e-6",
-    )
-
-
-CLAIMS = (
-    Claim(
-        "Lemma 3.1",
-        "The loss in the enlarged space is strictly convex, so its minimizer is unique.",
-        strict_convexity,
-        "markov-icl optimum --length 3 --context 10 --method rational",
-    ),
-    Claim(
-        "Lemma 3.2",
-        "X* = H⁻¹h is the global minimizer for any length.",
-        closed_form,
-        "markov-icl optimum --length 4 --context 100 --method rational --json",
-    ),
-    Claim(
-        "Theorem 3.3",
-        "Length 2, independent starts: parameters (b, A) that reach X*, in closed form.",
-        independent_length_two,
-        "markov-icl map --plot map.png",
-    ),
-    Claim(
-        "Theorem 3.4, Example C.5",
-        "Length 2, starts correlated with the query: the minimizer in closed form.",
-        correlated_length_two,
-        "markov-icl optimum --initial correlated:3/10,9/100,49/100 --method symbolic",
-    ),
-    Claim(
-        "Lemma C.8",
-        "The closed form carries over to more than two states.",
-        several_states,
-        "markov-icl optimum --states 3 --length 3 --context 1 --method rational",
-    ),
-    Claim(
-        "Theorem 3.5, Problem C.9",
-        "Recovering transformer parameters from X* is NP-hard.",
-        exact_recovery,
-        "markov-icl recover --length 3 --context 100",
-    ),
-    Claim(
-        "Remark C.15",
-        "The loss at X* and at the realizable point nearest to it enclose the best realizable loss.",
-        nearest_point_sandwich,
-        "markov-icl nearest --norm euclidean --length 3 --context 10",
-    ),
-    Claim(
-        "Example C.16",
-        "Length 3: X* has no preimage.",
-        length_three,
-        "markov-icl certify --length 3 --context 100",
-    ),
-    *HARDNESS_CLAIMS,
-    *DEPTH_CLAIMS,
-    *FIGURE_CLAIMS,
-)
+    Args:
+        figures: finished runs by name of the figure; a figure that is missing, or None, is said not to have run.
+        claims: which ones.
+        progress: called with the claims checked and all.
+    """
+    found = []
+    for claim in claims:
+        finding = claim.check() if claim.figure is None else claim.check(figures.get(claim.figure))
+        found.append(Checked(claim, finding))
+        if progress is not None:
+            progress(len(found), len(claims))
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""The paper's claims about depth: Theorem 4.1 and Fig. 2."""
+"""The paper's claim about depth: Theorem 4.1."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import numpy as np
 from markov_icl.depth.descent import descend, equivalence
 from markov_icl.depth.objectives import decompose
 from markov_icl.experiments.claim import Claim, Finding
-from markov_icl.experiments.fig02 import read_figure_two
-from markov_icl.experiments.finished import figure_two
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts
 
-__all__ = ["DEPTH_CLAIMS", "figure_two_finding", "preconditioned_descent"]
+__all__ = ["DEPTH_CLAIMS", "preconditioned_descent"]
 
 
 def preconditioned_descent() -> Finding:
@@ -54,22 +52,11 @@ def _errors(task: MarkovTask, depth: int) -> tuple[float, float, float]:
     return equivalence(model, drawn).max_abs, terms, sign
 
 
-def figure_two_finding() -> Finding:
-    """Fig. 2: do the first layers approach the front, and do all objectives rise together later?"""
-    return read_figure_two(figure_two())
-
-
 DEPTH_CLAIMS = (
     Claim(
         "Theorem 4.1",
         "The forward pass of restricted layers is preconditioned gradient descent on several objectives.",
         preconditioned_descent,
         "markov-icl layers --length 5 --context 100 --json",
-    ),
-    Claim(
-        "Fig. 2",
-        "Ten trained layers: the first approach the Pareto front; beyond some depth all objectives rise together.",
-        figure_two_finding,
-        "markov-icl reproduce fig2",
     ),
 )

@@ -95,10 +95,13 @@ def _work(key: str, spec: Spec) -> _Done:
     return _Done(key, points, time.perf_counter() - began, failure)
 
 
-def _work_in_child(key: str, spec: Spec) -> _Done:
-    """Do a run in a worker process that ends with its parent: joblib's own would stay, busy or idle, for minutes."""
+def _work_in_child(key: str, spec: Spec, parent: int) -> _Done:
+    """Do a run in a worker process that ends with its parent: joblib's own would stay, busy or idle, for minutes.
+
+    The parent says who it is: by the time a worker has started, it may be gone.
+    """
     if not any(thread.name == _WATCH for thread in threading.enumerate()):
-        threading.Thread(target=_end_with, args=(os.getppid(),), name=_WATCH, daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent,), name=_WATCH, daemon=True).start()
     return _work(key, spec)
 
 
@@ -233,7 +236,7 @@ def _on_loky(tasks: Iterator[tuple[str, Spec]], workers: int) -> Iterator[_Done]
         workers, backend="loky", batch_size=1, pre_dispatch=workers, return_as="generator_unordered", max_nbytes=None
     )
     try:
-        yield from pool(delayed(_work_in_child)(key, spec) for key, spec in tasks)
+        yield from pool(delayed(_work_in_child)(key, spec, os.getpid()) for key, spec in tasks)
     except BrokenProcessPool as error:
         raise _WorkerDied(" ".join(str(error).split())[:120]) from None
 

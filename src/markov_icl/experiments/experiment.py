@@ -21,7 +21,9 @@ class Experiment:
         title: one line.
         compute: the rows of one run; a pure function of the spec, in one thread.
         specs: the runs of a figure at a scale with so many seeds; None for sweeps, whose file says it.
-        read: what the finished runs say about the paper's claim; None for sweeps.
+        read: what the finished runs say about the paper's claim, or what we found; None for sweeps.
+        seconds: of one core for everything at the quick scale with five seeds, as measured; None for sweeps.
+        require: raises ValueError, naming the extra, where a package is missing that the runs need.
     """
 
     name: str
@@ -29,3 +31,5 @@ class Experiment:
     compute: Callable[[Spec], tuple[Point, ...]]
     specs: Callable[[str, int], tuple[Spec, ...]] | None = None
     read: Callable[[Sequence[Outcome]], Finding] | None = None
+    seconds: int | None = None
+    require: Callable[[], object] | None = None

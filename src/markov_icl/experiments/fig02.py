@@ -204,4 +204,4 @@ def _listed(values: Iterable[float | int], form: str) -> str:
     return ", ".join(form.format(v) for v in values)
 
 
-EXPERIMENT = Experiment("fig2", "ten restricted layers as descent on several objectives", compute, specs, read)
+EXPERIMENT = Experiment("fig2", "ten restricted layers as descent on several objectives", compute, specs, read, 31)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from markov_icl.experiments.claim import Finding
+from markov_icl.experiments.claim import AboveCeiling, Finding
 from markov_icl.experiments.experiment import Experiment
 from markov_icl.experiments.points import Outcome, Point, series
 from markov_icl.experiments.scoring import fresh_prompts, score_points
@@ -16,7 +16,7 @@ from markov_icl.models.predictors import Bayes, PosteriorMean, TorchModel
 from markov_icl.tasks.kernels import symmetric_dirichlet
 from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["EXPERIMENT", "LAYERS", "PAPER", "PRIORS", "STATES", "curve_name"]
+__all__ = ["EXPERIMENT", "LAYERS", "PAPER", "PRIORS", "STATES", "above_ceiling", "curve_name"]
 
 STATES, LAYERS = (2, 3, 4), (1, 2, 3)
 PRIORS = ("1", "1/10", "1/100")
@@ -101,7 +101,27 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
         f"paper's {PAPER[3]:g} for 3 states is above the ceiling of {', '.join(over)}"
         + (f" and within that of {', '.join(reach)}." if reach else ", of every prior tried."),
         f"ceilings ± {0.5 / _CEILING**0.5:.3f}",
+        _marks(float(ceilings["1"])),
     )
 
 
-EXPERIMENT = Experiment("fig3", "accuracy against layers, 2 to 4 states", compute, specs, read)
+def above_ceiling(prompts: int = 10_000) -> tuple[AboveCeiling, ...]:
+    """Return what the paper reports above the ceiling of uniform rows, without any training.
+
+    Args:
+        prompts: the ceiling is a mean over so many fresh ones.
+    """
+    task = _task(3, "1")
+    scores = score_points(task, [Bayes(task)], fresh_prompts(task, prompts, 0), 0.0)
+    return _marks(next(point.value for point in scores if point.measure == "accuracy"))
+
+
+def _marks(ceiling: float) -> tuple[AboveCeiling, ...]:
+    return tuple(
+        AboveCeiling(f"accuracy, 3 states, {layers} layer{'s' * (layers > 1)}, uniform rows", value, ceiling)
+        for layers, value in PAPER.items()
+        if value > ceiling
+    )
+
+
+EXPERIMENT = Experiment("fig3", "accuracy against layers, 2 to 4 states", compute, specs, read, 250)

@@ -85,4 +85,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig4", "sparse and dense parameters end at the same loss", compute, specs, read)
+EXPERIMENT = Experiment("fig4", "sparse and dense parameters end at the same loss", compute, specs, read, 28)

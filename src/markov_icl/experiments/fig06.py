@@ -128,4 +128,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig6", "GPT-2 against baselines", compute, specs, read)
+EXPERIMENT = Experiment("fig6", "GPT-2 against baselines", compute, specs, read, 700)

@@ -157,4 +157,4 @@ def _clearly_positive(values: Float[np.ndarray, " seeds"]) -> bool:
     return bool(values.mean() > 3 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-EXPERIMENT = Experiment("fig7", "attention maps against sequence similarity", compute, specs, read)
+EXPERIMENT = Experiment("fig7", "attention maps against sequence similarity", compute, specs, read, 170)

@@ -52,4 +52,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig10", "loss along six coordinates of X", compute, specs, read)
+EXPERIMENT = Experiment("fig10", "loss along six coordinates of X", compute, specs, read, 2)

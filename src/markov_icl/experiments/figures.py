@@ -10,7 +10,7 @@ from importlib import import_module
 from markov_icl.choices import unknown
 from markov_icl.experiments.experiment import Experiment
 
-__all__ = ["EXPERIMENTS", "FIGURES", "experiment", "figure"]
+__all__ = ["EXPERIMENTS", "FIGURES", "OWN_FIGURES", "PAPER_FIGURES", "experiment", "figure"]
 
 EXPERIMENTS = {
     "train": "sweep",
@@ -21,10 +21,18 @@ EXPERIMENTS = {
     "fig6": "fig06",
     "fig7": "fig07",
     "fig10": "fig10",
+    "map": "map_figure",
+    "gap": "gap_figure",
+    "heads": "heads_figure",
+    "minima": "minima_figure",
+    "hardness": "hardness_figure",
 }
 """Name of every experiment to its module in :mod:`markov_icl.experiments`, where it is the constant ``EXPERIMENT``."""
 
-FIGURES = tuple(name for name in EXPERIMENTS if name.startswith("fig"))
+PAPER_FIGURES = tuple(name for name in EXPERIMENTS if name.startswith("fig"))
+OWN_FIGURES = ("map", "gap", "heads", "minima", "hardness")
+"""What the paper does not draw."""
+FIGURES = (*PAPER_FIGURES, *OWN_FIGURES)
 
 
 def experiment(name: str) -> Experiment:
@@ -41,7 +49,7 @@ def experiment(name: str) -> Experiment:
 
 
 def figure(name: str) -> Experiment:
-    """Return the experiment of a figure of the paper.
+    """Return the experiment of a figure, the paper's or ours.
 
     Raises:
         ValueError: if there is no such figure.

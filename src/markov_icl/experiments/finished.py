@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
-from markov_icl.experiments import fig02
-from markov_icl.experiments.engine import compute
+from markov_icl.experiments.devices import DEVICES, on_device
 from markov_icl.experiments.figures import EXPERIMENTS, figure
 from markov_icl.experiments.points import Outcome
 from markov_icl.experiments.spec import SCALES, code_of, run_key
 from markov_icl.experiments.store import Store, default_store
 
-__all__ = ["SEEDS", "figure_two", "finished"]
+__all__ = ["SEEDS", "best_finished", "finished"]
 
 SEEDS = 5
 """Of every trained curve, unless somebody asks for more."""
 
 
-def finished(name: str, scale: str, seeds: int = SEEDS, folder: Path | None = None) -> tuple[Outcome, ...] | None:
+def finished(
+    name: str, scale: str, seeds: int = SEEDS, folder: Path | None = None, device: str = "cpu"
+) -> tuple[Outcome, ...] | None:
     """Return a figure's runs if the store has all of them, computed by this very code; None otherwise.
 
     Args:
@@ -26,6 +26,7 @@ def finished(name: str, scale: str, seeds: int = SEEDS, folder: Path | None = No
         scale: ``quick`` or ``paper``.
         seeds: of every trained curve.
         folder: of the store; the usual one if None.
+        device: that trained the models.
     """
     try:
         store = Store(default_store() if folder is None else folder, read_only=True)
@@ -34,19 +35,15 @@ def finished(name: str, scale: str, seeds: int = SEEDS, folder: Path | None = No
     chosen = figure(name)
     assert chosen.specs is not None
     code = code_of(EXPERIMENTS[name])
-    keys = [run_key(spec, code) for spec in chosen.specs(scale, seeds)]
+    keys = [run_key(spec, code) for spec in on_device(chosen.specs(scale, seeds), device)]
     return tuple(map(store.read, keys)) if all(map(store.finished, keys)) else None
 
 
-def best_finished(name: str) -> tuple[Outcome, ...] | None:
-    """Return a figure's runs at the largest scale that is finished."""
-    return next((found for scale in reversed(SCALES) if (found := finished(name, scale)) is not None), None)
-
-
-@lru_cache(maxsize=1)
-def figure_two() -> fig02.FigureTwo:
-    """Return Fig. 2 from the store, or else computed now at the quick scale, once a process."""
-    found = best_finished("fig2")
-    if found is None:
-        found = tuple(Outcome(spec, compute(spec)) for spec in fig02.specs("quick", SEEDS))
-    return fig02.assemble(found)
+def best_finished(name: str, folder: Path | None = None) -> tuple[Outcome, ...] | None:
+    """Return a figure's runs at the largest scale that is finished, those of a CPU first; None if there are none."""
+    for scale in reversed(SCALES):
+        for device in DEVICES:
+            found = finished(name, scale, folder=folder, device=device)
+            if found is not None:
+                return found
+    return None

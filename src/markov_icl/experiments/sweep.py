@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from markov_icl.choices import hint, unknown
+from markov_icl.experiments.devices import chosen_device
 from markov_icl.experiments.evaluation import floor
 from markov_icl.experiments.experiment import Experiment
 from markov_icl.experiments.points import Point
@@ -24,20 +25,21 @@ _SECTIONS = ("task", "model", "training")
 _FIELDS = (*_SECTIONS, "grid", "seeds", "prompts")
 
 
-def sweep_from_file(path: Path) -> tuple[Spec, ...]:
+def sweep_from_file(path: Path, device: str | None = None) -> tuple[Spec, ...]:
     """Read a grid of trainings from YAML or JSON.
 
     ``task``, ``model`` (``kind``, constructor arguments) and ``training`` (arguments of
     :func:`markov_icl.models.training.train`) hold what is common; ``grid`` maps names such as ``task.length`` to lists;
-    ``seeds`` is how many (5), ``prompts`` how many fresh ones a model is scored on (10,000).
+    ``seeds`` is how many (5), ``prompts`` how many fresh ones a model is scored on (10,000). A ``device`` takes the
+    place of the file's; specs name ``cpu`` or ``cuda``, never ``auto``.
 
     Raises:
         ValueError: naming what was expected, for a malformed file.
     """
-    return grid(read_document(path), path.parent)
+    return grid(read_document(path), path.parent, device)
 
 
-def grid(document: Any, folder: Path | None = None) -> tuple[Spec, ...]:
+def grid(document: Any, folder: Path | None = None, device: str | None = None) -> tuple[Spec, ...]:
     """Return the specs of a grid given as plain data; see :func:`sweep_from_file`."""
     if not isinstance(document, dict):
         raise ValueError(f"expected a mapping with {', '.join(_FIELDS)}; got {type(document).__name__}")
@@ -60,6 +62,10 @@ def grid(document: Any, folder: Path | None = None) -> tuple[Spec, ...]:
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or number < (2 if name == "prompts" else 1):
             raise ValueError(f"expected {name} to be a whole number >= 1; got {number!r:.40}")
+    if device is not None and "training.device" in axes:
+        raise ValueError("expected no device beside a grid over training.device; got both")
+    if device is not None:
+        common["training"] = {**common["training"], "device": device}
     specs = [
         _spec(common, dict(zip(axes, chosen, strict=True)), seed, numbers["prompts"], folder)
         for chosen in product(*axes.values())
@@ -79,7 +85,7 @@ def _spec(common: Mapping[str, Any], chosen: Mapping[str, Any], seed: int, promp
     _check_names(sections["model"], sections["training"])
     part = ", ".join(f"{name.partition('.')[2]}={value}" for name, value in chosen.items()) or "one"
     model = {"kind": "lsa", **sections["model"]}
-    training = {"device": "cpu", **sections["training"]}
+    training = {**sections["training"], "device": chosen_device(sections["training"].get("device", "cpu"))}
     return Spec("train", part, task, model, training, {"prompts": prompts}, seed)
 
 
@@ -105,7 +111,7 @@ def _check_names(model: Mapping[str, Any], training: Mapping[str, Any]) -> None:
 
 
 def trained(spec: Spec, **more: Any) -> Any:
-    """Train the model of a spec and return the ``TrainResult``."""
+    """Train the model of a spec and return the ``TrainResult``, its model on the CPU, where all scoring is done."""
     import torch
 
     from markov_icl.models.checkpoint import build_model
@@ -121,7 +127,9 @@ def trained(spec: Spec, **more: Any) -> Any:
     if isinstance(recipe.get("curriculum"), Mapping):
         recipe["curriculum"] = Curriculum(**recipe["curriculum"])
     try:
-        return train(model, spec.task, seed=spec.seed, **{**recipe, **more})
+        result = train(model, spec.task, seed=spec.seed, **{**recipe, **more})
+        result.model.to("cpu")
+        return result
     except TypeError as error:
         raise ValueError(f"expected arguments of train in training; got {error}") from None
 

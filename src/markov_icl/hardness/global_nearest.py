@@ -42,6 +42,7 @@ def nearest_globally(
     blocks: int | None = None,
     time_limit: float | None = None,
     memory: float = DEFAULT_MEMORY_GB,
+    nodes: int | None = None,
 ) -> GlobalNearest:
     """Minimize ``sum_j |M_j - sym(b a_j^T)|_F^2`` over all ``b`` and ``A`` by SCIP.
 
@@ -52,6 +53,7 @@ def nearest_globally(
         blocks: ``J``, where ``X`` is not a plain task's.
         time_limit: seconds; None for none.
         memory: SCIP's limit, in gigabytes.
+        nodes: limit of the branch and bound tree; None for none.
 
     Raises:
         ValueError: for a malformed shape or limit, or without pyscipopt.
@@ -61,7 +63,7 @@ def nearest_globally(
     M = np.asarray(to_symmetric(np.asarray(X, dtype=float), blocks), dtype=float)
     size, square = float((M**2).sum()), np.einsum("jik,jkl->il", M, M)
     check_limits(time_limit, memory)
-    model = new_model(scip, time_limit, memory)
+    model = new_model(scip, time_limit, memory, nodes=nodes)
     b = [model.addVar(lb=-1.0, ub=1.0) for _ in range(M.shape[1])]
     model.addCons(_quadratic(scip, np.eye(len(b)), b) == 1)
     forms = []
@@ -76,14 +78,14 @@ def nearest_globally(
     ended = run_scip(model)
     status: Literal["optimal", "limit"] = "optimal" if ended == "optimal" else "limit"
     dual = 0.0 if ended == "failed" else max(as_bound(model, model.getDualbound()), 0.0)
-    nodes = int(model.getNTotalNodes())
+    visited = int(model.getNTotalNodes())
     if model.getNSols() == 0:
-        return GlobalNearest("limit", math.inf, dual, None, nodes, time.monotonic() - began)
+        return GlobalNearest("limit", math.inf, dual, None, visited, time.monotonic() - began)
     best = model.getBestSol()
     u = np.array([best[v] for v in b])
     u /= np.linalg.norm(u)
     P = np.eye(len(u)) - np.outer(u, u)
-    return GlobalNearest(status, float(((P @ M @ P) ** 2).sum()), dual, u, nodes, time.monotonic() - began)
+    return GlobalNearest(status, float(((P @ M @ P) ** 2).sum()), dual, u, visited, time.monotonic() - began)
 
 
 def _quadratic(scip: Any, matrix: Float[np.ndarray, "D D"], b: list[Any]) -> Any:

@@ -265,6 +265,7 @@ def decide(
     time_limit: float | None = None,
     memory: float = DEFAULT_MEMORY_GB,
     optimum: bool = False,
+    nodes: int | None = None,
 ) -> Decision:
     """Decide an instance by solving its reduced program with SCIP.
 
@@ -273,11 +274,12 @@ def decide(
         time_limit: seconds; None for none. When it strikes, the bounds reached so far are returned.
         memory: SCIP's limit, in gigabytes.
         optimum: solve to the minimum, not only as far as the verdict needs.
+        nodes: limit of the branch and bound tree; None for none.
 
     Raises:
         ValueError: for a limit out of range, or without pyscipopt.
     """
-    solution = solve(reduction.program, reduction.box, time_limit, memory, None if optimum else _EARLY)
+    solution = solve(reduction.program, reduction.box, time_limit, memory, None if optimum else _EARLY, nodes)
     planes = None if solution.b is None else reduction.pull_back(solution.b)
     if planes is not None:
         return Decision("separable", planes, solution, f"planes verified in fractions, margin {planes.margin:.3g}")

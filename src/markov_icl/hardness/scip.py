@@ -69,7 +69,7 @@ class GlobalSolution:
 
     Attributes:
         status: ``optimal``, ``infeasible``, ``unbounded``, ``enough`` (a :class:`Stop` was met), ``limit``
-            (time, memory or an interrupt), or ``failed`` (its linear programs broke down; ``dual`` is then
+            (time, memory, nodes or an interrupt), or ``failed`` (its linear programs broke down; ``dual`` is then
             minus infinity).
         primal: objective at ``(b, A)``, evaluated from the program's data; infinite without a point.
         dual: SCIP's lower bound on the objective in the box; infinite if infeasible.
@@ -112,6 +112,7 @@ def solve(
     time_limit: float | None = None,
     memory: float = DEFAULT_MEMORY_GB,
     stop: Stop | None = None,
+    nodes: int | None = None,
 ) -> GlobalSolution:
     """Minimize the program's objective, or find a feasible point, over free entries within ``[-box, box]``.
 
@@ -121,6 +122,7 @@ def solve(
         time_limit: seconds; None for none.
         memory: SCIP's limit, in gigabytes.
         stop: bounds at which to end early.
+        nodes: limit of the branch and bound tree, which, unlike seconds, ends equal runs at the same place.
 
     Raises:
         ValueError: for a box or limit out of range, or without pyscipopt.
@@ -134,7 +136,7 @@ def solve(
     check_limits(time_limit, memory)
     for attempt in range(_ATTEMPTS):
         left = None if time_limit is None else max(time_limit - (time.monotonic() - began), 0.0)
-        model = new_model(scip, left, memory, stop, attempt)
+        model = new_model(scip, left, memory, stop, attempt, nodes)
         variables = _build(scip, model, program, bounds)
         status = "infeasible" if variables is None else run_scip(model)
         if status != "failed":
@@ -174,7 +176,14 @@ def check_limits(time_limit: float | None, memory: float) -> None:
         raise ValueError(f"expected a positive memory limit; got {memory}")
 
 
-def new_model(scip: Any, time_limit: float | None, memory: float, stop: Stop | None = None, seed: int = 0) -> Any:
+def new_model(
+    scip: Any,
+    time_limit: float | None,
+    memory: float,
+    stop: Stop | None = None,
+    seed: int = 0,
+    nodes: int | None = None,
+) -> Any:
     """Return an empty model that is silent, keeps the limits and lets Ctrl-C through."""
     model = scip.Model()
     model.redirectOutput()  # errors too; what reaches Python is dropped in run_scip
@@ -185,6 +194,8 @@ def new_model(scip: Any, time_limit: float | None, memory: float, stop: Stop | N
     model.setParam("randomization/randomseedshift", seed)
     if time_limit is not None:
         model.setParam("limits/time", min(time_limit, 1e15))
+    if nodes is not None:
+        model.setParam("limits/totalnodes", nodes)
     if stop is not None:
         model.setParam("limits/dual", stop.above)
         model.setParam("limits/primal", stop.below)

@@ -46,6 +46,7 @@ PANELS: dict[str, dict[str, str]] = {
         "runs show": "last",
         "runs compare": "first last",
         "runs export": "--out runs.csv",
+        "claims": "'Lemma 3.1'",
         "report": "--out report",
     },
     "Tools": {

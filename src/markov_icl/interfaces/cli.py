@@ -11,6 +11,7 @@ from markov_icl.choices import hint
 from markov_icl.interfaces import (
     bench_command,
     best_commands,
+    claims_command,
     depth_commands,
     doctor_command,
     experiment_commands,
@@ -52,6 +53,7 @@ for commands in (
     hardness_commands,
     experiment_commands,
     reproduce_command,
+    claims_command,
     report_command,
     bench_command,
     doctor_command,

@@ -19,6 +19,7 @@ Folder = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, max=4096, help="Runs at a time; a core each if none.")]
 EngineName = Annotated[str, choice("--engine", "loky", "ray", note=" (extra dist)")]
+TrainedOn = Annotated[str | None, choice("--device", "cpu", "cuda", "auto", note=", where models are trained")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster, such as auto or 10.0.0.1:6379.")]
 Key = Annotated[str, typer.Argument(help="Name of a run, its first characters, or first | last.")]
 
@@ -40,6 +41,26 @@ def open_store(folder: Path | None, read_only: bool = False) -> Any:
     from markov_icl.experiments.store import Store, default_store
 
     return Store(default_store() if folder is None else folder, read_only)
+
+
+def settled_device(device: str, engine: str) -> str:
+    """Return the device that specs will name.
+
+    Raises:
+        ValueError: for an unknown device, ``cuda`` where there is none, or beside Ray.
+    """
+    from markov_icl.experiments.devices import chosen_device
+
+    found = "cpu" if (device, engine) == ("auto", "ray") else chosen_device(device)
+    workers_for(found, None, engine)
+    return found
+
+
+def workers_for(device: str, workers: int | None, engine: str) -> int | None:
+    """Return how many runs go on at a time: on a GPU one, unless the user says more."""
+    if device == "cuda" and engine == "ray":
+        raise ValueError("expected engine loky beside device cuda; Ray's workers are given no GPU here")
+    return 1 if device == "cuda" and workers is None else workers
 
 
 @contextmanager
@@ -80,14 +101,17 @@ def sweep(
     workers: Workers = None,
     engine: EngineName = "loky",
     address: Address = None,
+    device: TrainedOn = None,
     json: Json = False,
 ) -> None:
     """Train on every point of a grid with every seed; finished runs are taken from the store."""
+    from markov_icl.experiments.devices import device_of
     from markov_icl.experiments.engine import run_all
     from markov_icl.experiments.sweep import sweep_from_file
     from markov_icl.interfaces import output
 
-    specs = sweep_from_file(file)
+    specs = sweep_from_file(file, settled_device(device, engine) if device is not None else None)
+    workers = workers_for(device_of(specs), workers, engine)
     place = open_store(store)
     with run_progress("sweep") as progress:
         batch = run_all(specs, place, workers, engine, address, progress)
@@ -218,21 +242,44 @@ def _flat(value: Any, name: str = "") -> dict[str, str]:
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", help="Write a .csv or .parquet file.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write a .csv or .parquet file.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="mlflow (extra track), instead of --out.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option("--tracking-uri", help="Of MLflow, such as sqlite:///mlflow.db or http://host:5000.")
+    ] = None,
     experiment: Annotated[str | None, typer.Option("--experiment", help="Only of this experiment.")] = None,
     store: Folder = None,
     json: Json = False,
 ) -> None:
-    """The rows of all finished runs as one table."""
-    import polars
-
-    from markov_icl.files import atomic
+    """The rows of all finished runs as one table, or the runs and figures in MLflow."""
     from markov_icl.interfaces import output
 
+    if (out is None) == (to is None):
+        raise ValueError("expected --out FILE or --to mlflow; got " + ("none of them" if out is None else "both"))
+    if to not in (None, "mlflow"):
+        raise ValueError(f"expected --to mlflow; got {to!r:.40}")
+    if (to is None) != (tracking_uri is None):
+        raise ValueError("expected --tracking-uri beside --to mlflow, and only there")
     output.check_target(out, (".csv", ".parquet"))
     place, records = _records(store, experiment)
     if not records:
         raise ValueError(f"expected finished runs to export; got none in {place.folder}")
+    if out is not None:
+        _export_table(out, place, records)
+        return
+    from markov_icl.experiments.tracking import export_to_mlflow
+
+    assert tracking_uri is not None
+    with output.progress_bar("export") as progress:
+        done = export_to_mlflow(place, [r.key for r in records], tracking_uri, progress)
+    sys.stdout.write(f"{done.runs} runs and figures written, {done.known} already there: {tracking_uri}\n")
+
+
+def _export_table(out: Path, place: Any, records: Sequence[Any]) -> None:
+    import polars
+
+    from markov_icl.files import atomic
+
     rows = [{"run": r.key, **row} for r in records for row in tidy_rows([place.read(r.key)])]
     table = polars.DataFrame(rows, infer_schema_length=None)
     with atomic(out) as temporary:

@@ -10,6 +10,7 @@ import numpy as np
 from markov_icl.experiments import fig02, fig03, fig04, fig05, fig06, fig07
 from markov_icl.experiments.points import Outcome, Series, curves, series
 from markov_icl.interfaces.depth_plots import plot_figure_two
+from markov_icl.interfaces.own_figure_plots import OWN_PLOTS
 from markov_icl.interfaces.plots import INK, MARK, new_figure
 
 if TYPE_CHECKING:
@@ -190,5 +191,6 @@ PLOTS = {
     "fig6": plot_fig6,
     "fig7": plot_fig7,
     "fig10": plot_fig10,
+    **OWN_PLOTS,
 }
 """Name of a figure to what draws it."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import html
-from importlib.util import find_spec
 
-from markov_icl.experiments.hardness_scaling import hardness_scaling
 from markov_icl.hardness.independent_set import independent_set
 from markov_icl.hardness.instances import generate
 from markov_icl.hardness.reduction import example, reduce
@@ -13,7 +11,6 @@ from markov_icl.hardness.separability import separate
 from markov_icl.interfaces.hardness_plots import (
     plot_independent_set,
     plot_placement,
-    plot_scaling,
     plot_separability,
 )
 from markov_icl.interfaces.page import picture, table
@@ -58,12 +55,8 @@ PROBLEMS = (
 )
 
 
-def hardness_section(time_limit: float = 2.0) -> str:
-    """Return the section "What is hard and what is not" as HTML.
-
-    Args:
-        time_limit: seconds for each run of SCIP in the scaling picture.
-    """
+def hardness_section() -> str:
+    """Return the section "What is hard and what is not" as HTML."""
     rows = [
         (html.escape(problem), kind, html.escape(why), f"<code>{html.escape(command)}</code>")
         for problem, kind, why, command in PROBLEMS
@@ -73,15 +66,15 @@ def hardness_section(time_limit: float = 2.0) -> str:
         "about.</p>"
     )
     shown = table(("Problem", "Complexity", "Why", "Command"), rows)
-    return f"<h2>What is hard and what is not</h2>{text}{shown}" + "".join(_pictures(time_limit))
+    return f"<h2>What is hard and what is not</h2>{text}{shown}" + "".join(_pictures())
 
 
-def _pictures(time_limit: float) -> list[str]:
+def _pictures() -> list[str]:
     import networkx
 
     instance = generate("separable", seed=4)
     graph = networkx.petersen_graph()
-    made = [
+    return [
         picture(
             plot_separability(instance, separate(instance).planes, "two lines, inner points on the near side of both"),
             "Inner points between two lines, outer points beyond them",
@@ -101,12 +94,3 @@ def _pictures(time_limit: float) -> list[str]:
             "complement confirm its size. <code>markov-icl hardness independent-set --graph petersen</code>",
         ),
     ]
-    if find_spec("pyscipopt") is None:
-        return [*made, "<p>The scaling picture needs SCIP: <code>pip install 'markov-icl[global]'</code></p>"]
-    caption = (
-        "Time against d on log axes: exact recovery in fractions is polynomial; SCIP, solving to global optimality, "
-        "stops at the time limit (open marks). Medians of three instances. "
-        "<code>markov-icl hardness scaling --plot scaling.png</code>"
-    )
-    alt = "Seconds against d for exact recovery, nearest recovery and the general class"
-    return [*made, picture(plot_scaling(hardness_scaling(time_limit=time_limit)), alt, caption)]

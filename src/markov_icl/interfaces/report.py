@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import html
 import platform
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import markov_icl
-from markov_icl.experiments.claims import CLAIMS
+from markov_icl.experiments.claims import Checked, Finding, check_claims
 from markov_icl.experiments.evaluation import evaluate_held_out, standard_predictors
-from markov_icl.experiments.gap import certified_gap
-from markov_icl.experiments.realizability import realizability_map
+from markov_icl.experiments.figure_claims import NOT_RUN
+from markov_icl.experiments.figures import OWN_FIGURES, figure
 from markov_icl.files import atomic
-from markov_icl.interfaces.depth_report import depth_section
+from markov_icl.interfaces.figure_report import FigureRuns, figure_section, figures_for_report
 from markov_icl.interfaces.hardness_report import hardness_section
 from markov_icl.interfaces.page import picture, table
-from markov_icl.interfaces.plots import plot_blocks, plot_gap, plot_heads, plot_map, plot_minima, plot_slices
+from markov_icl.interfaces.plots import plot_blocks
 from markov_icl.landscape.minimizer import minimizer
-from markov_icl.landscape.slices import coordinate_slices
 from markov_icl.models.predictors import Constant
 from markov_icl.recovery.fit import best
-from markov_icl.recovery.heads import heads
 from markov_icl.tasks.data import from_sequences
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import MarkovTask
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["weather_file", "write_report"]
 
@@ -69,22 +62,45 @@ def weather_file() -> Path:
     return found
 
 
-def write_report(folder: Path, progress: Callable[[float], None] | None = None) -> Path:
-    """Compute everything, write ``folder/index.html``, return its path.
+def write_report(
+    folder: Path,
+    progress: Callable[[float], None] | None = None,
+    store: Path | None = None,
+    workers: int | None = None,
+) -> Path:
+    """Compute what is short, take the rest from finished runs, write ``folder/index.html``, return its path.
+
+    Args:
+        folder: of the page.
+        progress: called with the finished share, 0 to 1.
+        store: of the runs; the usual one if None.
+        workers: runs at a time; None means one a core.
 
     Raises:
-        ValueError: if ``folder`` cannot be a folder.
+        ValueError: if ``folder`` cannot be a folder, or ``store`` no store.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"expected a folder to write to; got {folder} ({error.strerror})") from None
-    sections = (_claims, _ladder, _gap, _minima, _heads, _slices, _map, hardness_section, depth_section, _weather)
-    parts = []
-    for k, section in enumerate(sections):
-        parts.append(section())
-        if progress is not None:
-            progress((k + 1) / len(sections))
+    tell = progress or (lambda _share: None)
+    runs = figures_for_report(store, workers, lambda share: tell(0.7 * share))
+    checked = check_claims(
+        {name: one.outcomes for name, one in runs.items()}, progress=lambda done, total: tell(0.7 + 0.2 * done / total)
+    )
+    findings = {one.claim.figure: one.finding for one in checked}
+    findings |= {name: _own_finding(runs[name]) for name in OWN_FIGURES}
+    drawn = {name: figure_section(one, findings[name]) for name, one in runs.items()}
+    order = ("gap", "minima", "heads", "map")
+    parts = [
+        _claims(checked),
+        _ladder(),
+        *(drawn.pop(name) for name in order),
+        hardness_section(),
+        drawn.pop("hardness"),
+    ]
+    parts += [*drawn.values(), _weather()]
+    tell(1.0)
     page = _page("".join(parts))
     target = folder / "index.html"
     with atomic(target) as temporary:
@@ -105,24 +121,34 @@ def _page(body: str) -> str:
     )
 
 
-def _claims() -> str:
+def _own_finding(runs: FigureRuns) -> Finding:
+    read = figure(runs.name).read
+    assert read is not None
+    return Finding(NOT_RUN, "", "-") if runs.outcomes is None else read(runs.outcomes)
+
+
+def _claims(checked: Sequence[Checked]) -> str:
     rows = []
-    for claim in CLAIMS:
-        finding = claim.check()
-        kind = "differs" if finding.verdict.startswith("differs") else "holds"
-        kind = "where" if kind == "holds" and finding.verdict != "holds" else kind
-        verdict = f"<span class='verdict {kind}'>{html.escape(finding.verdict)}</span>"
+    for one in checked:
+        claim, finding = one.claim, one.finding
+        first = finding.verdict.partition(" ")[0].rstrip(":,")
+        kind = {"differs": "differs", "holds": "holds" if finding.verdict == "holds" else "where"}.get(first, "soft")
+        marks = "".join(f"<br><span class='differs'>▲ {html.escape(mark.text)}</span>" for mark in finding.above)
+        command = f"<code>{html.escape(claim.command)}</code>"
+        more = f" <a href='#{claim.figure}'>figure</a>" if claim.figure else ""
         rows.append(
             (
                 html.escape(claim.name),
                 html.escape(claim.says),
-                html.escape(finding.computed),
-                f"{verdict}<br><span class='soft'>{html.escape(finding.tolerance)}</span>",
-                f"<code>{html.escape(claim.command)}</code>",
+                html.escape(finding.computed) + marks,
+                f"<span class='verdict {kind}'>{html.escape(finding.verdict)}</span><br>"
+                f"<span class='soft'>{html.escape(finding.tolerance)}</span>",
+                command + more,
             )
         )
     header = ("Claim", "The paper says", "What we computed", "Verdict, tolerance", "Command")
-    return "<h2>The paper's claims on the one-layer optimum</h2>" + table(header, rows)
+    note = "<p class='soft'>▲ a number above what any predictor can reach on fresh prompts, beside that ceiling.</p>"
+    return "<h2>The paper's claims</h2>" + note + table(header, rows)
 
 
 def _ladder() -> str:
@@ -140,86 +166,6 @@ def _ladder() -> str:
     )
     intro = "<p>The least loss f̃* of the enlarged space, uniform prior, first states Bernoulli(1/2).</p>"
     return f"<h2>The exact optimum</h2>{intro}{rows_html}{shown}"
-
-
-def _gap() -> str:
-    gap = certified_gap((2, 3, 4, 5, 6, 7), (1, 10, 100))
-    rows = [
-        (
-            str(length),
-            *(
-                f"{gap.lower[i, k]:.7f} to {gap.upper[i, k]:.7f}" + ("" if gap.certified[i, k] else " (open)")
-                for k in range(len(gap.contexts))
-            ),
-        )
-        for i, length in enumerate(gap.lengths)
-    ]
-    rows_html = table(("length", *(f"f*, n = {n}" for n in gap.contexts)), rows, numeric=True)
-    shown = picture(
-        plot_gap(gap),
-        "Certified gap between transformer parameters and the enlarged optimum, against length",
-        "The price of real parameters, f* − f̃*: from length 3 on no (b, A) reaches the enlarged optimum. Bars span the "
-        "certified interval; n = 10 and 100 are realizable at length 2. "
-        "<code>markov-icl certify --length 5 --context 100</code>",
-    )
-    text = (
-        "<p>Each entry holds the global minimum over transformer parameters: the upper end is attained, the lower "
-        "end is proved by sums of squares and verified independently of the solver.</p>"
-    )
-    return f"<h2>The best a real layer can do, with proof</h2>{text}{rows_html}{shown}"
-
-
-def _minima() -> str:
-    task = MarkovTask(length=3, context=10)
-    fit = best(task, starts=200)
-    rows = [(f"{one.loss:.10f}", str(one.random_starts)) for one in fit.minima]
-    shown = picture(
-        plot_minima(fit, minimizer(task).loss),
-        "Losses of the local minima and the number of random starts that ended there",
-        "Length 3, n = 10, 200 random starts: descent ends in a minimum that is not global more often than not. "
-        "<code>markov-icl best --length 3 --context 10 --starts 200 --plot minima.png</code>",
-    )
-    return f"<h2>Local minima at length 3</h2>{table(('loss', 'random starts'), rows, numeric=True)}{shown}"
-
-
-def _heads() -> str:
-    curve = heads(MarkovTask(length=4, context=100))
-    shown = picture(
-        plot_heads(curve),
-        "Gap to the enlarged optimum against the number of heads",
-        "Length 4, n = 100: best loss found with 1 to 4 heads. "
-        "<code>markov-icl heads --length 4 --context 100 --plot heads.png</code>",
-    )
-    low, high = curve.at_least, curve.at_most
-    text = (
-        f"<p>No gap needs at least {low.heads} heads ({low.kind}: {html.escape(low.reason)}) and at most {high.heads} "
-        f"({high.kind}: {html.escape(high.reason)}).</p>"
-    )
-    return f"<h2>More heads</h2>{text}{shown}"
-
-
-def _slices() -> str:
-    shown = picture(
-        plot_slices(coordinate_slices(minimizer(MarkovTask(length=3, context=100)))),
-        "Six parabolas, each with its lowest point marked",
-        "The paper's Fig. 10, length 3, n = 100: along each of the first six coordinates the minimizer is the lowest "
-        "point. <code>markov-icl slices --length 3 --context 100 --plot slices.png</code>",
-    )
-    return f"<h2>Slices of the loss (Fig. 10)</h2>{shown}"
-
-
-def _map() -> str:
-    result = realizability_map([Fraction(i, 40) for i in range(1, 40)], list(range(1, 31)))
-    shown = picture(
-        plot_map(result),
-        "Map of the discriminant over context size and start probability",
-        "Length 2, uniform prior, exact fractions at every point. Hatched: the discriminant is negative, Theorem 3.3's "
-        "formula has no real value, and no transformer parameters reach f̃*. "
-        "<code>markov-icl map --plot map.png</code>",
-    )
-    share = result.realizable.mean()
-    text = f"<p>Real parameters reach the enlarged optimum at {share:.0%} of the points of this grid.</p>"
-    return f"<h2>Where transformer parameters reach the optimum</h2>{text}{shown}"
 
 
 def _weather() -> str:

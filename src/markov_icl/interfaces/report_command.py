@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from markov_icl.interfaces.experiment_commands import Folder, Workers
 from markov_icl.interfaces.options import Json
 
 __all__ = ["register"]
@@ -20,14 +21,16 @@ def register(app: typer.Typer) -> None:
 
 def report(
     out: Annotated[Path, typer.Option("--out", help="Folder for index.html.")] = Path("report"),
+    store: Folder = None,
+    workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """The paper's claims and figures, recomputed, as one self-contained HTML page."""
+    """The paper's claims and figures as one self-contained HTML page: computed if short, else from finished runs."""
     from markov_icl.interfaces.output import print_json, progress_bar
     from markov_icl.interfaces.report import write_report
 
     with progress_bar("report") as progress:
-        path = write_report(out, progress)
+        path = write_report(out, progress, store, workers)
     if json:
         print_json({"page": str(path)})
     else:

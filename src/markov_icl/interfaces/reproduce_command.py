@@ -16,11 +16,14 @@ from markov_icl.interfaces.experiment_commands import (
     Address,
     EngineName,
     Folder,
+    TrainedOn,
     Workers,
     open_store,
     run_progress,
+    settled_device,
     show_notes,
     tidy_rows,
+    workers_for,
 )
 from markov_icl.interfaces.options import Json, Plot, choice, completion
 
@@ -43,7 +46,9 @@ def register(app: typer.Typer) -> None:
 def reproduce(
     name: Annotated[
         str,
-        typer.Argument(help="fig2, fig3, ... as `reproduce` lists them, or all.", autocompletion=completion(_names)),
+        typer.Argument(
+            help="fig2 to fig7, fig10, map, gap, heads, minima, hardness, or all.", autocompletion=completion(_names)
+        ),
     ],
     scale: Annotated[str, choice("--scale", "quick", "paper")] = "quick",
     seeds: Annotated[int, typer.Option("--seeds", min=2, max=1000, help="Seeds of every trained curve.")] = _SEEDS,
@@ -51,49 +56,88 @@ def reproduce(
     workers: Workers = None,
     engine: EngineName = "loky",
     address: Address = None,
+    device: TrainedOn = "cpu",
     json: Json = False,
     plot: Plot = None,
 ) -> None:
-    """A figure of the paper: its runs, its picture and what they say about the paper's claim."""
-    from markov_icl.experiments.engine import run_all
+    """A figure, the paper's or ours: its runs, its picture and what they say."""
     from markov_icl.experiments.figures import FIGURES, figure
     from markov_icl.interfaces import output
 
     output.check_target(plot)
     if name == "all" and plot is not None:
         raise ValueError("expected --plot beside one figure; `reproduce all` keeps its pictures in the store")
+    chosen = FIGURES if name == "all" else (name,)
+    for one in chosen:
+        figure(one)
+    settled = settled_device(device or "cpu", engine)
     place = open_store(store)
     answers = []
-    for one in FIGURES if name == "all" else (name,):
-        chosen = figure(one)
-        assert chosen.specs is not None
-        assert chosen.read is not None
-        specs = chosen.specs(scale, seeds)
-        with run_progress(one) as progress:
-            batch = run_all(specs, place, workers, engine, address, progress)
-        finding = chosen.read(batch.outcomes)
-        folder = _publish(place, f"{one}-{scale}-{seeds}", one, batch, finding)
+    for one in chosen:
+        try:
+            _require(one)
+        except ValueError as error:
+            if name != "all":
+                raise
+            answers.append({"figure": one, "left_out": str(error)})
+            sys.stderr.write(f"markov-icl: note: {one} is left out: {error}\n")
+            continue
+        batch, answer = _run(one, scale, seeds, settled, place, workers, engine, address)
         if plot is not None:
             output.save_figure(_draw(one, batch.outcomes), plot)
-        answers.append(
-            {
-                "figure": one,
-                "scale": scale,
-                "seeds": seeds,
-                "runs": len(specs),
-                "runs_computed": batch.computed,
-                "seconds": batch.seconds,
-                "folder": str(folder),
-                "finding": asdict(finding),
-            }
-        )
-        if json:
-            answers[-1]["rows"] = tidy_rows(batch.outcomes)
-        else:
-            _print(chosen.title, answers[-1])
+        answers.append(answer | ({"rows": tidy_rows(batch.outcomes)} if json else {}))
+        if not json:
+            _print(figure(one).title, answer)
     show_notes(place)
     if json:
         output.print_json(answers[0] if name != "all" else {"figures": answers})
+
+
+def _require(name: str) -> None:
+    from markov_icl.experiments.figures import figure
+
+    require = figure(name).require
+    if require is not None:
+        require()
+
+
+def _run(
+    name: str,
+    scale: str,
+    seeds: int,
+    device: str,
+    place: Any,
+    workers: int | None,
+    engine: str,
+    address: str | None,
+) -> tuple[Any, dict[str, Any]]:
+    """Compute what the store lacks, keep the picture; return the runs and what to print."""
+    from markov_icl.experiments.devices import device_of, on_device
+    from markov_icl.experiments.engine import run_all
+    from markov_icl.experiments.figures import figure
+
+    chosen = figure(name)
+    assert chosen.specs is not None
+    assert chosen.read is not None
+    specs = on_device(chosen.specs(scale, seeds), device)
+    used = device_of(specs)
+    with run_progress(name) as progress:
+        batch = run_all(specs, place, workers_for(used, workers, engine), engine, address, progress)
+    finding = chosen.read(batch.outcomes)
+    folder = _publish(
+        place, "-".join([name, scale, str(seeds), *(["cuda"] if used == "cuda" else [])]), name, batch, finding
+    )
+    return batch, {
+        "figure": name,
+        "scale": scale,
+        "seeds": seeds,
+        "device": used,
+        "runs": len(specs),
+        "runs_computed": batch.computed,
+        "seconds": batch.seconds,
+        "folder": str(folder),
+        "finding": asdict(finding),
+    }
 
 
 def _draw(name: str, outcomes: Sequence[Any]) -> Any:
