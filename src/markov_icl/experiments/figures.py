@@ -21,7 +21,7 @@ EXPERIMENTS = {
     "fig7": "fig07",
     "fig10": "fig10",
 }
-"""Name of every experiment to its module in :mod:`markov_icl.experiments`, where it is the constant ``EXPERIMENT``."""
+"""Name of every experiment to its module in ``markov_icl.experiments``, where it is the constant ``EXPERIMENT``."""
 
 FIGURES = tuple(name for name in EXPERIMENTS if name.startswith("fig"))
 

@@ -1,0 +1,130 @@
+"""Directives for the reference: every module of a room, every public verb, every command, so that none is forgotten."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import markov_icl
+
+__all__ = ["setup"]
+
+_PACKAGE = Path(markov_icl.__file__).parent
+
+
+class _Written(SphinxDirective):
+    """A directive that writes reStructuredText and has it parsed."""
+
+    has_content = False
+
+    def lines(self) -> list[str]:
+        """Return the text."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the text in place of the directive."""
+        node = nodes.section()
+        node.document = self.state.document
+        self.state.nested_parse(StringList(self.lines(), source=type(self).__name__), 0, node, match_titles=True)
+        return node.children
+
+
+class Room(_Written):
+    """``.. room:: tasks``: every module of ``markov_icl.tasks``, or the module itself."""
+
+    required_arguments = 1
+
+    def lines(self) -> list[str]:
+        """Return a heading and an ``automodule`` for each module."""
+        room = self.arguments[0]
+        folder = _PACKAGE / room
+        paths = [path.relative_to(_PACKAGE).with_suffix("") for path in sorted(folder.rglob("*.py"))]
+        names = [".".join(path.parts) for path in paths if path.name != "__init__"]
+        lines = []
+        for name in names or [room]:
+            title = f"``{name}``"
+            members = ", ".join(_own_names(f"markov_icl.{name}"))
+            lines += [title, "=" * len(title), "", f".. automodule:: markov_icl.{name}", f"   :members: {members}", ""]
+        return lines
+
+
+def _own_names(name: str) -> list[str]:
+    """Return what a module says it offers, without what it only passes on from another one."""
+    module = import_module(name)
+    return [own for own in module.__all__ if getattr(getattr(module, own), "__module__", name) in (name, "typing")]
+
+
+class Verbs(_Written):
+    """``.. verbs::``: what ``import markov_icl`` offers."""
+
+    def lines(self) -> list[str]:
+        """Return an entry for each name of ``markov_icl.__all__``."""
+        lines = []
+        for name in markov_icl.__all__:
+            found = getattr(markov_icl, name)
+            kind, members = ("autoclass", ["   :members:"]) if isinstance(found, type) else ("autofunction", [])
+            lines += [name, "=" * len(name), "", f".. {kind}:: {found.__module__}.{name}", *members]
+            lines += ["   :no-index:", ""]
+        return lines
+
+
+class Commands(SphinxDirective):
+    """``.. commands::``: the help of every command, as a terminal shows it."""
+
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def run(self) -> list[nodes.Node]:
+        """Return a section for each command."""
+        import click
+        from typer.main import get_command
+
+        root = get_command(import_module("markov_icl.interfaces.cli").app)
+        return [
+            self._section(words, command)
+            for words, command in _walk(root, ())
+            if not isinstance(command, click.Group) and not command.hidden
+        ]
+
+    def _section(self, words: tuple[str, ...], command: Any) -> nodes.section:
+        name = " ".join(("markov-icl", *words))
+        section = nodes.section(ids=["-".join(("markov-icl", *words))])
+        section += nodes.title(name, name)
+        section += nodes.paragraph("", " ".join((command.help or "").split()))
+        section += _options(command)
+        return section
+
+
+def _walk(command: Any, words: tuple[str, ...]) -> Any:
+    yield words, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _walk(child, (*words, name))
+
+
+def _options(command: Any) -> nodes.definition_list:
+    entries = nodes.definition_list()
+    for parameter in command.params:
+        text = getattr(parameter, "help", "") or ""
+        names = ", ".join((*parameter.opts, *parameter.secondary_opts))
+        if parameter.param_type_name == "argument":
+            names = parameter.name.upper()
+        default = parameter.default
+        shown = "" if default in (None, False, "") or callable(default) else f" Default: {default}."
+        item = nodes.definition_list_item()
+        item += nodes.term("", "", nodes.literal("", names))
+        item += nodes.definition("", nodes.paragraph("", " ".join(text.split()) + shown))
+        entries += item
+    return entries
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("room", Room)
+    app.add_directive("verbs", Verbs)
+    app.add_directive("commands", Commands)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
