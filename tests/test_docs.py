@@ -137,7 +137,7 @@ def test_files_named_exist(page):
 
 def test_symbols_stand_in_the_files_named():
     rows = re.findall(r"^\| (.*?) \| (.*?) \| .*? \| `([\w/]+\.py)` \|$", (ROOT / "docs/symbols.md").read_text(), re.M)
-    assert len(rows) > 45
+    assert len(rows) >= 40
     for symbol, code, file in rows:
         words = set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"`([^`]*)`", code))))
         text = set(re.findall(r"\w+", (PACKAGE / file).read_text()))
