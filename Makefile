@@ -17,7 +17,7 @@ test: $(READY)
 
 # Warnings are errors. The pages are in docs/build/html.
 docs: $(READY)
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/build/html
+	$(BIN)/python -m sphinx -W --keep-going -E -a -q -b html docs docs/build/html
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

@@ -14,6 +14,7 @@ release = version = version_of("markov-icl")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "rooms"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["build"]
+smartquotes = False  # options begin with two hyphens
 nitpicky = True
 nitpick_ignore = [("py:exc", "numpy.linalg.LinAlgError"), ("py:class", "collections.abc.Callable")]
 add_module_names = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -75,51 +77,67 @@ class Verbs(_Written):
 
 
 class Commands(SphinxDirective):
-    """``.. commands::``: the help of every command, as a terminal shows it."""
-
-    option_spec: ClassVar[dict[str, Any]] = {}
+    """``.. commands::``: what every command's help says; the options of a task, which most of them take, once."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a section for each command."""
-        import click
+        """Return a section for the task's options and one for each command."""
         from typer.main import get_command
 
         root = get_command(import_module("markov_icl.interfaces.cli").app)
-        return [
-            self._section(words, command)
-            for words, command in _walk(root, ())
-            if not isinstance(command, click.Group) and not command.hidden
-        ]
+        commands = [(words, one) for words, one in _walk(root, ()) if not hasattr(one, "commands") and not one.hidden]
+        task = _section("task options", "")
+        task += _options([one for one in dict(commands)[("optimum",)].params if _of_task(one)])
+        return [task, *(self._command(words, one) for words, one in commands)]
 
-    def _section(self, words: tuple[str, ...], command: Any) -> nodes.section:
-        name = " ".join(("markov-icl", *words))
-        section = nodes.section(ids=["-".join(("markov-icl", *words))])
-        section += nodes.title(name, name)
-        section += nodes.paragraph("", " ".join((command.help or "").split()))
-        section += _options(command)
+    def _command(self, words: tuple[str, ...], command: Any) -> nodes.section:
+        own = [one for one in command.params if not _of_task(one)]
+        section = _section(" ".join(("markov-icl", *words)), command.help or "")
+        if len(own) < len(command.params):
+            section += nodes.paragraph("", "Takes the task options.")
+        section += _options(own)
         return section
 
 
-def _walk(command: Any, words: tuple[str, ...]) -> Any:
+def _section(title: str, text: str) -> nodes.section:
+    section = nodes.section(ids=[title.replace(" ", "-")])
+    section += nodes.title(title, title[0].upper() + title[1:] if " " in title and "icl" not in title else title)
+    if text:
+        section += nodes.paragraph("", " ".join(text.split()))
+    return section
+
+
+def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield words, command
     for name, child in getattr(command, "commands", {}).items():
         yield from _walk(child, (*words, name))
 
 
-def _options(command: Any) -> nodes.definition_list:
+def _of_task(parameter: Any) -> bool:
+    return getattr(parameter, "rich_help_panel", None) == "Task"
+
+
+def _options(parameters: list[Any]) -> nodes.definition_list:
     entries = nodes.definition_list()
-    for parameter in command.params:
-        text = getattr(parameter, "help", "") or ""
+    for parameter in parameters:
+        text = " ".join((getattr(parameter, "help", "") or "").split())
         names = ", ".join((*parameter.opts, *parameter.secondary_opts))
         if parameter.param_type_name == "argument":
             names = parameter.name.upper()
         default = parameter.default
-        shown = "" if default in (None, False, "") or callable(default) else f" Default: {default}."
+        shown = "" if default in (None, False, "") or callable(default) else f" [default: {default}]"
         item = nodes.definition_list_item()
         item += nodes.term("", "", nodes.literal("", names))
-        item += nodes.definition("", nodes.paragraph("", " ".join(text.split()) + shown))
+        item += nodes.definition("", nodes.paragraph("", text + shown))
         entries += item
     return entries
+
+
+_THEORY = re.compile(r"\btheory, section (\d)")
+
+
+def _link_sources(_app: Sphinx, _what: str, _name: str, _found: object, _options: object, lines: list[str]) -> None:
+    """Make links of the sections of the theory that docstrings name as their source."""
+    lines[:] = [_THEORY.sub(r":ref:`theory, section \1 <theory-\1>`", line) for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -127,4 +145,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("room", Room)
     app.add_directive("verbs", Verbs)
     app.add_directive("commands", Commands)
+    app.connect("autodoc-process-docstring", _link_sources)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
