@@ -6,40 +6,14 @@ from html import escape
 from typing import Any
 
 from docutils import nodes
+from latex2mathml import exceptions
 from latex2mathml.converter import convert
-from latex2mathml.exceptions import (
-    DenominatorNotFoundError,
-    DoubleSubscriptsError,
-    DoubleSuperscriptsError,
-    ExtraLeftOrMissingRightError,
-    InvalidAlignmentError,
-    InvalidStyleForGenfracError,
-    InvalidWidthError,
-    LimitsMustFollowMathOperatorError,
-    MissingEndError,
-    MissingSuperScriptOrSubscriptError,
-    NoAvailableTokensError,
-    NumeratorNotFoundError,
-)
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
 __all__ = ["setup"]
 
-_REFUSALS = (
-    DenominatorNotFoundError,
-    DoubleSubscriptsError,
-    DoubleSuperscriptsError,
-    ExtraLeftOrMissingRightError,
-    InvalidAlignmentError,
-    InvalidStyleForGenfracError,
-    InvalidWidthError,
-    LimitsMustFollowMathOperatorError,
-    MissingEndError,
-    MissingSuperScriptOrSubscriptError,
-    NoAvailableTokensError,
-    NumeratorNotFoundError,
-)
+_REFUSALS = tuple(v for v in vars(exceptions).values() if isinstance(v, type) and issubclass(v, Exception))
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +25,7 @@ def _mathml(node: nodes.Element, display: str) -> str:
     except _REFUSALS as error:
         _log.warning("expected LaTeX that latex2mathml reads; got %r (%s)", latex, type(error).__name__, location=node)
         return f"<code>{escape(latex)}</code>"
+    made = made.replace("<mo>&#x0002A;</mo>", "<mo>&#x02217;</mo>")  # a star on the axis, not a raised one
     if "<mtext>\\" in made or "<mi>\\" in made:
         _log.warning("expected commands that latex2mathml knows; got %r", latex, location=node)
     return made
