@@ -59,7 +59,8 @@ class Room(_Written):
 def _own_names(name: str) -> list[str]:
     """Return what a module says it offers, without what it only passes on from another one."""
     module = import_module(name)
-    return [own for own in module.__all__ if getattr(getattr(module, own), "__module__", name) in (name, "typing")]
+    offered = getattr(module, "__all__", [own for own in vars(module) if not own.startswith("_")])
+    return [own for own in offered if getattr(getattr(module, own), "__module__", name) in (name, "typing")]
 
 
 class Verbs(_Written):
