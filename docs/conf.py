@@ -17,6 +17,7 @@ exclude_patterns = ["build"]
 smartquotes = False  # options begin with two hyphens
 nitpicky = True
 nitpick_ignore = [("py:exc", "numpy.linalg.LinAlgError"), ("py:class", "collections.abc.Callable")]
+nitpick_ignore_regex = [("py:data", "[A-Z_]+")]  # a constant that needs no words of its own
 add_module_names = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]

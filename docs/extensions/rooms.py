@@ -141,10 +141,18 @@ def _link_sources(_app: Sphinx, _what: str, _name: str, _found: object, _options
     lines[:] = [_THEORY.sub(r":ref:`theory, section \1 <theory-\1>`", line) for line in lines]
 
 
+def _keep_colons(_app: Sphinx, what: str, _name: str, _found: object, _options: object, lines: list[str]) -> None:
+    """Break the first line of a constant or a property behind its colon: napoleon takes what is before it for a type."""
+    if what in ("attribute", "data", "property") and lines and ": " in lines[0]:
+        head, rest = lines[0].split(": ", 1)
+        lines[:1] = [f"{head}:", rest]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("room", Room)
     app.add_directive("verbs", Verbs)
     app.add_directive("commands", Commands)
     app.connect("autodoc-process-docstring", _link_sources)
+    app.connect("autodoc-process-docstring", _keep_colons, priority=100)  # before napoleon
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
