@@ -142,7 +142,7 @@ def _link_sources(_app: Sphinx, _what: str, _name: str, _found: object, _options
 
 
 def _keep_colons(_app: Sphinx, what: str, _name: str, _found: object, _options: object, lines: list[str]) -> None:
-    """Break the first line of a constant or a property behind its colon: napoleon takes what is before it for a type."""
+    """Break a constant's or property's first line behind its colon: napoleon takes what is before it for a type."""
     if what in ("attribute", "data", "property") and lines and ": " in lines[0]:
         head, rest = lines[0].split(": ", 1)
         lines[:1] = [f"{head}:", rest]
