@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: report test bench clean
+.PHONY: report test bench docs clean
 
 report: $(READY)
 	@$(BIN)/markov-icl report --out report
@@ -14,6 +14,10 @@ test: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
+
+# Warnings are errors. The pages are in docs/build/html.
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -E -a -q -b html docs docs/build/html
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
@@ -27,4 +31,4 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv report
+	rm -rf .venv report docs/build

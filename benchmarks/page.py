@@ -22,7 +22,7 @@ INTRO = """# Benchmarks
 Written by `benchmarks/page.py` from `benchmarks/results/*.json`; `make bench` measures again (about ten minutes on 2
 cores), `markov-icl bench NAME` runs one. Medians on a shared machine, both arms in the same run: quote the ratio.
 "Plain" is what anybody would write instead: the formula node by node, cvxpy with Clarabel, NumPy prompts with
-token-space layers, torch's L-BFGS with autograd. Length 129, run once by hand: `results/operator_129.json`.
+token-space layers, torch's L-BFGS with autograd. Length 129, run once by hand: `benchmarks/results/operator_129.json`.
 
 ![Seconds against length](benchmarks.png)
 """

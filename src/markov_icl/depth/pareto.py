@@ -37,6 +37,7 @@ CONVENTIONS = {
     "mean": "mean of the distances",
     "veldhuizen": "square root of the sum of squared distances, divided by their number (Van Veldhuizen 1999, p = 2)",
 }
+"""Names of the ways to average distances, and what they say."""
 _BLOCK = 256
 _CORNERS = 8  # coordinates whose signs vary over the corners that are looked at
 _CLOUD = (0.02, 0.1, 0.4)
@@ -68,7 +69,7 @@ class Front:
 
     @cached_property
     def scale(self) -> Float[np.ndarray, "K"]:
-        """Return what each objective is divided by: its range over the front and the origin, 1 where there is none."""
+        """Return what each objective is divided by, its range over the front and the origin, 1 where there is none."""
         everything = np.concatenate([self.values, self.origin[None]])
         span = everything.max(0) - everything.min(0)
         return np.where(span > 1e-12 * (1 + np.abs(everything).max(0)), span, 1.0)

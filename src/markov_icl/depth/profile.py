@@ -28,6 +28,7 @@ FRONTS = {
     "both": "R1 and R2 over all of w",
     "R2, w_J": "R2 over w_J alone, as Theorem 4.1 differentiates it",
 }
+"""Names of the fronts, and the objectives and unknowns they are fronts of."""
 _FRONT_PROMPTS = {"sampled": 24, "nsga2": 4}
 _EXPLODED = 1e8  # steps are quadratic in w: a few layers further there are no numbers left
 _CHUNK_NUMBERS = 4_000_000

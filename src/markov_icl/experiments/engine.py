@@ -27,6 +27,7 @@ from markov_icl.threads import worker_threads
 __all__ = ["ENGINES", "Batch", "compute", "run_all"]
 
 ENGINES = ("loky", "ray")
+"""Names of those that can compute runs."""
 _DEATHS = 3
 _POLL_SECONDS = 0.3
 _WATCH, _WATCH_SECONDS = "markov-icl parent", 1.0

@@ -22,7 +22,7 @@ STATES, LAYERS = (2, 3, 4), (1, 2, 3)
 PRIORS = ("1", "1/10", "1/100")
 """Concentration of the Dirichlet rows; the paper's text names none, 1 is uniform."""
 PAPER = {1: 0.55, 3: 0.98}
-"""What the paper reports for three states: layers to accuracy."""
+"""What the paper reports for three states, layers to accuracy."""
 _SCALES: dict[str, dict[str, Any]] = {
     "quick": {"steps": 800, "batch": 400},
     "paper": {"steps": 20_000, "batch": 1000},

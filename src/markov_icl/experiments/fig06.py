@@ -23,7 +23,7 @@ LAWS: dict[str, InitialLaw] = {
     "independent": independent_start(["1/2", "1/2"], 2, 1),
     "correlated": CorrelatedStart("3/10", ("9/100", "49/100")),  # type: ignore[arg-type]
 }
-"""First states: Bernoulli(1/2), and Example C.5's ``g(x) = (x - p)^2`` with ``p = 3/10``."""
+"""Laws of the first states, Bernoulli(1/2) and Example C.5's ``g(x) = (x - p)^2`` with ``p = 3/10``."""
 BASELINES = ("logistic regression", "linear regression", "3-NN", "SVM")
 _SCALES: dict[str, dict[str, Any]] = {
     "quick": {

@@ -27,7 +27,7 @@ EXPERIMENTS = {
     "minima": "minima_figure",
     "hardness": "hardness_figure",
 }
-"""Name of every experiment to its module in :mod:`markov_icl.experiments`, where it is the constant ``EXPERIMENT``."""
+"""Name of every experiment to its module in ``markov_icl.experiments``, where it is the constant ``EXPERIMENT``."""
 
 PAPER_FIGURES = tuple(name for name in EXPERIMENTS if name.startswith("fig"))
 OWN_FIGURES = ("map", "gap", "heads", "minima", "hardness")

@@ -20,6 +20,7 @@ from markov_icl.tasks.spec import TaskSpec, task_to_dict
 __all__ = ["SCALES", "Code", "Spec", "code_of", "run_key", "spec_from_dict"]
 
 SCALES = ("quick", "paper")
+"""Names of the sizes at which an experiment is defined."""
 _BY_NAME = "models"  # checkpoint.py imports models by the name of their kind, which the syntax tree does not show
 
 
@@ -75,7 +76,7 @@ class Spec:
 
     @property
     def text(self) -> str:
-        """Return the canonical JSON: sorted keys, no spaces, shortest decimals."""
+        """Return the canonical JSON, with sorted keys, no spaces, shortest decimals."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -112,7 +112,7 @@ class BilinearProgram:
 
     @property
     def forms(self) -> tuple[Form, ...]:
-        """Return the forms of the objective, if any, and of the constraints: the ``D(r)`` in order."""
+        """Return the forms of the objective, if any, and of the constraints, the ``D(r)`` in order."""
         first = () if self.objective is None else (self.objective,)
         return (*first, *(c.form for c in self.constraints))
 

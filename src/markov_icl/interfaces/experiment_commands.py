@@ -265,17 +265,25 @@ def export(
     if not records:
         raise ValueError(f"expected finished runs to export; got none in {place.folder}")
     if out is not None:
-        _export_table(out, place, records)
-        return
-    from markov_icl.experiments.tracking import export_to_mlflow
+        rows = _export_table(out, place, records)
+        done: dict[str, object] = {"rows": rows, "runs": len(records), "file": str(out)}
+        text = f"{rows} rows of {len(records)} runs: {out}"
+    else:
+        from markov_icl.experiments.tracking import export_to_mlflow
 
-    assert tracking_uri is not None
-    with output.progress_bar("export") as progress:
-        done = export_to_mlflow(place, [r.key for r in records], tracking_uri, progress)
-    sys.stdout.write(f"{done.runs} runs and figures written, {done.known} already there: {tracking_uri}\n")
+        assert tracking_uri is not None
+        with output.progress_bar("export") as progress:
+            sent = export_to_mlflow(place, [r.key for r in records], tracking_uri, progress)
+        done = {"runs": sent.runs, "known": sent.known, "tracking_uri": tracking_uri}
+        text = f"{sent.runs} runs and figures written, {sent.known} already there: {tracking_uri}"
+    if json:
+        output.print_json(done)
+    else:
+        sys.stdout.write(text + "\n")
 
 
-def _export_table(out: Path, place: Any, records: Sequence[Any]) -> None:
+def _export_table(out: Path, place: Any, records: Sequence[Any]) -> int:
+    """Write the rows of all runs and return how many they are."""
     import polars
 
     from markov_icl.files import atomic
@@ -284,7 +292,4 @@ def _export_table(out: Path, place: Any, records: Sequence[Any]) -> None:
     table = polars.DataFrame(rows, infer_schema_length=None)
     with atomic(out) as temporary:
         table.write_csv(temporary) if out.suffix == ".csv" else table.write_parquet(temporary)
-    if json:
-        output.print_json({"rows": len(table), "runs": len(records), "file": str(out)})
-    else:
-        sys.stdout.write(f"{len(table)} rows of {len(records)} runs: {out}\n")
+    return len(table)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "prompt_arrays", "prompt_table", "write_prompts"]
 
 FORMATS = (".npz", ".safetensors", ".parquet")
+"""Endings of the files that can be written."""
 
 
 def prompt_arrays(prompts: Prompts) -> dict[str, NDArray[np.generic]]:

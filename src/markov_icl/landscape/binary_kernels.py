@@ -13,7 +13,7 @@ from numba import njit
 __all__ = ["WIDTH", "add_fourth"]
 
 WIDTH = 32
-"""Right-hand sides worked on at once: the accumulators of one row then stay in the first-level cache."""
+"""Right-hand sides worked on at once, so many that the accumulators of one row stay in the first-level cache."""
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

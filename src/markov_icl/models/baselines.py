@@ -24,6 +24,7 @@ from markov_icl.tasks.sampling import Prompts
 __all__ = ["CLASSIFIERS", "Classifier", "EmpiricalCounts", "LinearRegression"]
 
 CLASSIFIERS = ("logistic regression", "3-NN", "SVM")
+"""Names of the classifiers of scikit-learn that serve as baselines."""
 _NEIGHBOURS = 3
 _LINEAR_CUTOFF = 1e-6
 """Singular values of the centred features up to this share of the largest are zero, as in scikit-learn 1.9."""

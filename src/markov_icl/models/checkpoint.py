@@ -29,7 +29,7 @@ MODELS = {
     "enlarged": ("gram", "EnlargedAttention"),
     "gpt2": ("gpt2", "GPT2Predictor"),
 }
-"""Kind of model to its module in :mod:`markov_icl.models` and its class."""
+"""Kind of model to its module in ``markov_icl.models`` and its class."""
 
 _KEY = "markov-icl"
 _VERSION = 1

@@ -18,6 +18,7 @@ from markov_icl.models.prompt_model import PromptModel
 __all__ = ["FORMS", "LinearSelfAttention", "check_tokens"]
 
 FORMS = ("dense", "sparse", "restricted")
+"""Which entries of ``P`` and ``Q`` are free."""
 
 
 class LinearSelfAttention(PromptModel):

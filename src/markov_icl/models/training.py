@@ -30,6 +30,7 @@ __all__ = ["OPTIMIZERS", "Curriculum", "Recipe", "TrainResult", "choose_device",
 
 DEVICES = ("auto", "cpu", "cuda")
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+"""Name of every optimizer to its class."""
 _GPU_LOOK = 100
 """Steps between two looks at the loss on a GPU: each look waits for the queue to drain."""
 _CHUNK = 4096

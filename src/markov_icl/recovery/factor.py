@@ -58,7 +58,7 @@ class Recovery:
         exact: True: a proof in exact arithmetic. False: a verdict at ``tolerance``.
         tolerance: relative to the largest entry of ``X``; None when exact.
         residual: ``max |phi(b, A) - X| / max |X|``, exactly 0 when exact; nan if not recoverable.
-        b_exact: entries as fractions or :class:`Surd`, ``[D]``.
+        b_exact: entries as fractions or :class:`~markov_icl.recovery.surd.Surd`, ``[D]``.
         A_exact: the same, ``[D, J]``.
     """
 

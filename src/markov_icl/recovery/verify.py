@@ -1,4 +1,4 @@
-"""Check a certificate. This file and :mod:`certificate` are all that a reader has to trust.
+"""Check a certificate. This file and :mod:`~markov_icl.recovery.certificate` are all that a reader has to trust.
 
 Nothing here knows how a certificate was found. A leaf is accepted when ``Z`` is antisymmetric under
 the partial transpose to the last bit, every ``S_c`` is positive semidefinite and ``M`` positive
