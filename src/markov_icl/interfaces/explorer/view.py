@@ -22,6 +22,14 @@ MAX_TEXT = 400
 """Characters accepted from any one text control or query parameter."""
 
 
+class Refused(ValueError):
+    """A value that its control accepts but the view does not; shown beside that control."""
+
+    def __init__(self, control: str, message: str) -> None:
+        super().__init__(message)
+        self.control = control
+
+
 @dataclass(frozen=True)
 class Control:
     """One input of a view: its query parameter, what it accepts, its default.
@@ -128,8 +136,13 @@ class View:
     slow: Callable[[Values], bool] = _never
     """Whether these values are computed in the background, with progress and a way to cancel."""
     checks: tuple[Callable[[Values], None], ...] = ()
+    fresh: bool = False
+    """Whether the outcome depends on more than the values, such as files, so that it is never kept."""
 
     def refuse(self, values: Values) -> None:
-        """Raise ValueError when the values fit their controls but not each other, or ask for too much."""
+        """Raise ValueError when the values fit their controls but not each other, or ask for too much.
+
+        A :class:`Refused` is shown beside the control it names, any other below the controls.
+        """
         for check in self.checks:
             check(values)
