@@ -38,18 +38,23 @@ def new_figure(height: int, rows: int = 1, columns: int = 1, **subplots: Any) ->
         columns: panels side by side.
         subplots: for ``plotly.subplots.make_subplots``.
     """
+    import plotly.graph_objects as go
+
+    axis = {"gridcolor": FAINT, "zerolinecolor": FAINT, "linecolor": MUTED, "automargin": True}
+    layout: dict[str, Any] = {
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 56, "r": 16, "t": 48, "b": 48},
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
+        "hoverlabel": {"namelength": -1},
+    }
+    if rows == columns == 1 and not subplots:  # in milliseconds: every further call on a figure checks all of it
+        return go.Figure(layout={**layout, "xaxis": axis, "yaxis": axis})
     from plotly.subplots import make_subplots
 
     figure = make_subplots(rows, columns, **subplots)
-    figure.update_layout(
-        height=height,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 56, "r": 16, "t": 48, "b": 48},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
-        hoverlabel={"namelength": -1},
-    )
-    axis = {"gridcolor": FAINT, "zerolinecolor": FAINT, "linecolor": MUTED, "automargin": True}
+    figure.update_layout(layout)
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     figure.update_annotations(font_size=13)
