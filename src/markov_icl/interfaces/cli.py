@@ -14,6 +14,7 @@ from markov_icl.interfaces import (
     best_commands,
     depth_commands,
     experiment_commands,
+    explore_command,
     hardness_commands,
     model_commands,
     reproduce_command,
@@ -452,6 +453,7 @@ for commands in (
     hardness_commands,
     experiment_commands,
     reproduce_command,
+    explore_command,
 ):
     commands.register(app)
 

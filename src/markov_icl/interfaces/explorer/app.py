@@ -26,6 +26,7 @@ _INDEX = """<!DOCTYPE html>
 <title>{%title%}</title>
 <link rel="icon" href="/assets/icon.svg">
 {%css%}
+<script src="/assets/plotly/plotly-cartesian.min.js" async></script>
 </head>
 <body>
 {%app_entry%}
@@ -48,6 +49,7 @@ def make_app(views: Sequence[View], desk: Desk, host: str = "127.0.0.1") -> Dash
     app = Dash(
         __name__,
         assets_folder="assets",
+        assets_ignore=r"plotly-cartesian.*",  # named in the page's head, to load beside the rest
         use_pages=False,
         serve_locally=True,
         title="markov-icl",

@@ -35,7 +35,7 @@ def template(dark: bool) -> dict[str, Any]:
         "linecolor": QUIET,
         "zerolinecolor": LINE,
         "tickcolor": QUIET,
-        "title": {"standoff": 8},
+        "title": {"standoff": 8, "font": {"size": 13}},
     }
     font = {"family": _FONT, "size": 13, "color": INK}
     layout = {

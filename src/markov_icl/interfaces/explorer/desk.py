@@ -63,7 +63,13 @@ def as_result(outcome: Outcome, seconds: float) -> Result:
     from markov_icl.interfaces.output import to_json
 
     pictures = tuple(
-        {"name": one.name, "alt": one.alt, "figure": json.loads(one.figure.to_json())} for one in outcome.pictures
+        {
+            "name": one.name,
+            "title": one.title or one.name.capitalize(),
+            "alt": one.alt,
+            "figure": json.loads(one.figure.to_json()),
+        }
+        for one in outcome.pictures
     )
     rows = tuple({str(key): to_json(value) for key, value in row.items()} for row in outcome.rows)
     return Result(pictures, outcome.words, rows, outcome.links, seconds)
@@ -79,6 +85,11 @@ class Desk:
         self._bytes = 0
         self._lock = threading.Lock()
         self._quick = threading.Lock()
+
+    def warm(self) -> None:
+        """Compute the first page's defaults, so that its first reader does not wait for imports and compilers."""
+        view = next(iter(self.views.values()))
+        self.answer(view, {}, "0" * 8)
 
     def texts(self, view: View, query: str) -> dict[str, str]:
         """Return what each control shows for a permalink: its default where the query does not name it.

@@ -124,8 +124,8 @@ def compute(values: Values, report: Report) -> Outcome:
     recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     rungs = ladder(task, form, recovery, values["proof"] == "certificate", report)
     pictures = (
-        Picture("blocks", _blocks_alt(form), draw_blocks(form)),
-        Picture("ladder", _ladder_alt(rungs), draw_ladder(rungs)),
+        Picture("blocks", _blocks_alt(form), draw_blocks(form), "Blocks of X*"),
+        Picture("ladder", _ladder_alt(rungs), draw_ladder(rungs), "Ladder of losses"),
     )
     return Outcome(pictures, _words(task, form, recovery, rungs), _rows(form, rungs))
 
@@ -142,11 +142,11 @@ def ladder(
         prove: find ``f*`` with a certificate rather than by a local search.
         report: called with the share done.
     """
-    floor = Rung("f~*, enlarged space", form.loss, form.error, form.loss_error or 0.0)
-    rungs = [Rung("E y², predicting 0", form.moments.y2, "moment of the task")]
+    floor = Rung("f~* enlarged", form.loss, form.error, form.loss_error or 0.0)
+    rungs = [Rung("E y²", form.moments.y2, "moment of the task")]
     if recovery.recoverable:
         how = "exact: real parameters reach f~*" if recovery.exact else "real parameters reach f~* to rounding"
-        rungs.append(Rung("f*, one real layer", form.loss, how, form.loss_error or 0.0))
+        rungs.append(Rung("f* real", form.loss, how, form.loss_error or 0.0))
     elif task.length <= _LONGEST_SEARCH:
         rungs.append(_best(task, form, prove, report))
     report(0.9, "Bayes")
@@ -168,7 +168,7 @@ def _best(task: MarkovTask, form: ClosedForm, prove: bool, report: Report) -> Ru
 
         proof = certify(cheapest_exact(task), _TOLERANCE, _PROOF_SECONDS, progress)
         kind = f"{proof.status}: at least {proof.lower:.8g}, verified ({proof.verified})"
-        return Rung("f*, one real layer", proof.upper, kind)
+        return Rung("f* real", proof.upper, kind)
     starts = _QUICK_STARTS if task.length <= 6 else _STARTS
     fit = search(
         Dense.of(form.moments),  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ def _best(task: MarkovTask, form: ClosedForm, prove: bool, report: Report) -> Ru
         progress=lambda done, of, _: report(0.35 + 0.5 * done / of, f"start {done} of {of}"),
     )
     count = fit.random_starts + fit.informed_starts
-    return Rung("f*, one real layer", fit.loss, f"best found from {count} starts, an upper bound")
+    return Rung("f* real", fit.loss, f"best found from {count} starts, an upper bound")
 
 
 def _bayes(task: MarkovTask) -> Rung:
@@ -190,7 +190,7 @@ def _bayes(task: MarkovTask) -> Rung:
     values = np.array(task.values, dtype=float)
     variance = posterior @ values**2 - (posterior @ values) ** 2
     error = float(variance.std(ddof=1)) / np.sqrt(_BAYES_PROMPTS)
-    return Rung("Bayes, posterior mean", float(variance.mean()), f"mean of {_BAYES_PROMPTS:,} drawn prompts", error)
+    return Rung("Bayes", float(variance.mean()), f"mean of {_BAYES_PROMPTS:,} drawn prompts", error)
 
 
 def _method(task: MarkovTask) -> str:
@@ -203,21 +203,27 @@ def draw_blocks(form: ClosedForm) -> go.Figure:
 
     blocks = split_blocks(form.X, form.moments.blocks)
     J, D = len(blocks), form.moments.dimension
-    columns = min(J, 3 if J <= 9 else 6)
+    columns = _columns(J)
     lines = -(-J // columns)
-    names = [f"block {j + 1}" for j in range(J)]
-    shape = {"horizontal_spacing": 0.3 / max(columns, 3), "vertical_spacing": min(0.16, 0.5 / max(lines, 1))}
-    figure = new_figure(max(130 * lines + 90, 300), lines, columns, subplot_titles=names, **shape)
+    height = round(lines * (300 if J == 1 else 430 / columns) + 44 * (lines - 1) + 104)
+    figure = new_figure(
+        height,
+        lines,
+        columns,
+        subplot_titles=[f"block {j + 1}" for j in range(J)],
+        horizontal_spacing=0.06 if columns > 1 else 0.0,
+        vertical_spacing=44 / (height - 104),
+    )
     top = float(np.abs(form.X).max()) or 1.0
     rows, cols = vech_indices(D)
-    numbers = D <= 5 and columns <= 3
+    ticks = list(range(1, D + 1))
     for j, block in enumerate(blocks):
         square = np.full((D, D), np.nan)
         square[rows, cols] = block
         heat = go.Heatmap(
             z=square,
-            x=[str(k + 1) for k in range(D)],
-            y=[str(k + 1) for k in range(D)],
+            x=ticks,
+            y=ticks,
             coloraxis="coloraxis",
             xgap=1,
             ygap=1,
@@ -226,26 +232,33 @@ def draw_blocks(form: ClosedForm) -> go.Figure:
         )
         place = j // columns + 1, j % columns + 1
         figure.add_trace(heat, *place)
-        if numbers:
+        if columns * D <= 8:
             figure.add_trace(_cell_numbers(rows, cols, block, top), *place)
-    figure.update_xaxes(showgrid=False, zeroline=False, showticklabels=D <= 12, constrain="domain")
-    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", showticklabels=D <= 12)
+    quiet = {"showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
+    few = D <= 6 or columns <= 2
+    figure.update_xaxes(**quiet, tickvals=ticks if few else [], range=[0.5, D + 0.5])
+    figure.update_yaxes(**quiet, tickvals=ticks if few else [], range=[D + 0.5, 0.5])
+    bar = {"orientation": "h", "y": -30 / (height - 104), "yanchor": "top", "len": 0.7, "thickness": 10}
     figure.update_layout(
-        coloraxis={"colorscale": [list(stop) for stop in SIGNED], "cmin": -top, "cmax": top, "colorbar": {"len": 0.9}},
-        margin={"l": 32, "r": 8, "t": 32, "b": 28},
+        coloraxis={"colorscale": [list(stop) for stop in SIGNED], "cmin": -top, "cmax": top, "colorbar": bar},
+        margin={"l": 24, "r": 8, "t": 28, "b": 76},
         showlegend=False,
     )
     return figure
+
+
+def _columns(blocks: int) -> int:
+    return next(columns for most, columns in ((1, 1), (4, 2), (9, 3), (16, 4), (1000, 6)) if blocks <= most)
 
 
 def _cell_numbers(rows: Any, cols: Any, block: Any, top: float) -> go.Scatter:
     import plotly.graph_objects as go
 
     return go.Scatter(
-        x=[str(k + 1) for k in cols],
-        y=[str(k + 1) for k in rows],
+        x=cols + 1,
+        y=rows + 1,
         mode="text",
-        text=[f"{value:.2f}" for value in block],
+        text=[f"{value:.2f}".replace("-", "−") for value in block],
         textfont={"size": 11, "color": [text_on(value / top) for value in block]},
         hoverinfo="skip",
     )
@@ -255,23 +268,31 @@ def draw_ladder(rungs: tuple[Rung, ...]) -> go.Figure:
     """Draw the losses as bars from 0, the largest on top, each with its number."""
     import plotly.graph_objects as go
 
-    figure = new_figure(max(64 * len(rungs) + 90, 300))
+    figure = new_figure(60 * len(rungs) + 110)
     names = [rung.name for rung in rungs]
     losses = [rung.loss for rung in rungs]
     colours = [COLOURS[1] if name.startswith("f*") else COLOURS[0] for name in names]
     colours[0], colours[-1] = QUIET, COLOURS[2]
-    errors = [2 * rung.error for rung in rungs]
     bars = go.Bar(
         x=losses,
         y=names,
         orientation="h",
         width=0.5,
         marker={"color": colours},
-        error_x={"type": "data", "array": errors, "color": INK, "thickness": 1.2, "visible": any(errors)},
         customdata=[rung.kind for rung in rungs],
         hovertemplate="%{y}<br>%{x:.8g}<br>%{customdata}<extra></extra>",
     )
     figure.add_trace(bars)
+    unsure = [rung for rung in rungs if rung.error]
+    errors = go.Scatter(
+        x=[rung.loss for rung in unsure],
+        y=[rung.name for rung in unsure],
+        mode="markers",
+        marker={"size": 1, "color": INK},
+        error_x={"array": [2 * rung.error for rung in unsure], "color": INK, "thickness": 1.5, "width": 5},
+        hoverinfo="skip",
+    )
+    figure.add_trace(errors)
     for rung in rungs:
         figure.add_annotation(
             x=rung.loss + 2 * rung.error,
@@ -280,11 +301,10 @@ def draw_ladder(rungs: tuple[Rung, ...]) -> go.Figure:
             showarrow=False,
             xanchor="left",
             xshift=6,
-            font={"color": INK, "size": 13},
         )
-    figure.update_xaxes(title="loss, squared states", range=[0, 1.22 * max(losses)], rangemode="tozero")
-    figure.update_yaxes(autorange="reversed", ticks="", showgrid=False)
-    figure.update_layout(showlegend=False, margin={"l": 8, "r": 8, "t": 16, "b": 48})
+    figure.update_xaxes(title="loss, squared states", range=[0, 1.25 * max(losses)], nticks=5)
+    figure.update_yaxes(autorange="reversed", ticks="", showgrid=False, ticklabelstandoff=6)
+    figure.update_layout(showlegend=False, margin={"l": 8, "r": 8, "t": 12, "b": 48})
     return figure
 
 
@@ -300,7 +320,7 @@ def _ladder_alt(rungs: tuple[Rung, ...]) -> str:
 def _words(task: MarkovTask, form: ClosedForm, recovery: Recovery, rungs: tuple[Rung, ...]) -> str:
     if recovery.recoverable:
         how = "exactly" if recovery.exact else f"to {recovery.tolerance:g} of its largest entry"
-        verdict = f"**Realizable.** Real transformer parameters $(b, A)$ reach $X^*$ {how}.".replace("$", "")
+        verdict = f"**Realizable.** Real transformer parameters (b, A) reach X\\* {how}."
     else:
         assert recovery.witness is not None
         exact = "exact" if recovery.exact else f"at tolerance {recovery.tolerance:g}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markov_icl.interfaces.explorer.colours import themed
 from markov_icl.interfaces.explorer.view import Control, View
+from markov_icl.interfaces.explorer.words import components
 
 if TYPE_CHECKING:
     from markov_icl.interfaces.explorer.desk import Result
@@ -146,35 +147,31 @@ def _inputs(control: Control, text: str) -> list[Any]:
 
 def outcome(result: Result, dark: bool) -> list[Any]:
     """Return pictures, words, links and numbers."""
-    from dash import dcc, html
+    from dash import html
 
-    pictures = [
-        html.Figure(
-            [
-                html.Div(
-                    dcc.Graph(
-                        id={"type": "picture", "name": one["name"]}, figure=themed(one["figure"], dark), config=_GRAPH
-                    ),
-                    role="img",
-                    className="graph",
-                    **{"aria-label": one["alt"]},
-                ),
-                html.Div(
-                    [_button("PNG", "picture-png", one["name"]), _button("SVG", "picture-svg", one["name"])],
-                    className="exports",
-                ),
-            ],
-            **{"data-picture": one["name"]},
-        )
-        for one in result.pictures
-    ]
+    pictures = [_picture(one, dark) for one in result.pictures]
     links = [html.Li(html.A(text, href=address)) for text, address in result.links]
     return [
         html.Div(pictures, className=f"pictures count-{min(len(pictures), 3)}"),
-        dcc.Markdown(result.words, className="words", id="words"),
+        html.Div(components(result.words), className="words", id="words"),
         *([html.Nav(html.Ul(links), className="links", **{"aria-label": "Open"})] if links else []),
         *([_numbers(result.rows)] if result.rows else []),
     ]
+
+
+def _picture(one: Mapping[str, Any], dark: bool) -> Any:
+    from dash import dcc, html
+
+    graph = dcc.Graph(id={"type": "picture", "name": one["name"]}, figure=themed(one["figure"], dark), config=_GRAPH)
+    exports = [_button("PNG", "picture-png", one["name"]), _button("SVG", "picture-svg", one["name"])]
+    head = [html.H2(one["title"]), html.Div(exports)]
+    return html.Figure(
+        [
+            html.Figcaption(head, className="head"),
+            html.Div(graph, role="img", className="graph", **{"aria-label": one["alt"]}),
+        ],
+        **{"data-picture": one["name"]},
+    )
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -187,7 +184,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> Any:
     head = [html.H2("Numbers"), html.Div([_button("CSV", "numbers-csv"), _button("JSON", "numbers-json")])]
     return html.Div(
         [
-            html.Div(head, className="numbers-head"),
+            html.Div(head, className="head"),
             html.Div(table, className="scroll", tabIndex="0", role="region", **{"aria-label": "Numbers"}),
             *more,
         ],

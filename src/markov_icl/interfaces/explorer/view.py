@@ -103,6 +103,8 @@ class Picture:
     name: str
     alt: str
     figure: go.Figure
+    title: str = ""
+    """Stands above the figure; its name if empty."""
 
 
 @dataclass(frozen=True)
