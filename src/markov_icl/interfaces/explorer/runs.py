@@ -146,12 +146,16 @@ def _show_list(place: Store, experiment: str) -> Outcome:
     said = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items())) or "none"
     older = f" Links open the newest {_MOST_LINKS}." if len(records) > _MOST_LINKS else ""
     words = (
-        f"**{len(records)} finished run{'s' * (len(records) != 1)}** ({said}) and {len(figures)} figure{'s' * (len(figures) != 1)}. Choose one below, or a mark in the "
-        f"picture.{older}"
+        f"**{_counted(len(records), 'finished run')}** ({said}) and {_counted(len(figures), 'figure')}. Choose one below, "
+        f"or a mark in the picture.{older}"
     )
     rows: tuple[dict[str, object], ...] = tuple(vars(r) for r in reversed(records))[:_MOST_ROWS]
     pictures = (_draw_list(records),) if records else ()
     return Outcome(pictures, words, rows, tuple(links))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _title(record: Record) -> str:
@@ -317,8 +321,8 @@ def _show_figure(place: Store, name: str) -> Outcome:
     links = [("All runs", "/runs"), *((_title(known[k]), f"/runs?show={k[:_SHORT]}") for k in runs if k in known)]
     words = (
         f"**{_code(name)}: {_escaped(verdict)}.**\n\n{_escaped(computed)}\n\n"
-        f"*Tolerance: {_escaped(tolerance)}. From {len(runs)} run{'s' * (len(runs) != 1)}, linked below. The picture is the one the "
-        "store keeps, for a white ground.*"
+        f"*Tolerance: {_escaped(tolerance)}. From {_counted(len(runs), 'run')}, linked below. The picture "
+        "is the one the store keeps, for a white ground.*"
     )
     return Outcome(_picture(name, verdict, files), words, _point_rows(points), tuple(links[:_MOST_LINKS]))
 
