@@ -87,14 +87,15 @@ def _all() -> Any:
 
 
 def _add_answers(app: Dash, views: Sequence[View], desk: Desk) -> None:
-    from dash import Input, Output, ctx, no_update
+    from dash import Input, Output, ctx, no_update, set_props
 
     @app.callback(
         Output("navigation", "children"),
         Output("title", "children"),
         Output("summary", "children"),
         Output("controls", "children"),
-        Output("outcome", "children"),
+        Output("pictures", "children"),
+        Output("findings", "children"),
         Output("answer", "data"),
         Input("visit", "data"),
         Input("ask", "data"),
@@ -104,19 +105,25 @@ def _add_answers(app: Dash, views: Sequence[View], desk: Desk) -> None:
         asked = ctx.triggered_id == "ask"
         request = _Request.read(ask if asked else visit)
         if request is None:
-            return (*[no_update] * 5, {"errors": {"": "expected a request of this page; got another"}})
+            return (*[no_update] * 6, {"errors": {"": "expected a request of this page; got another"}})
         view = desk.views.get(request.view)
         if view is None:
             lost = "There is no page of this name; the pages are above."
-            return page.navigation(views, ""), "No such page", lost, [], [], _told(request, None, Answer())
+            return page.navigation(views, ""), "No such page", lost, [], [], [], _told(request, None, Answer())
         texts = request.texts if asked else desk.texts(view, request.query)
         answer = desk.answer(view, texts, request.session, request.cancel)
-        shown = no_update if answer.result is None else page.outcome(answer.result, request.dark)
         told = _told(request, view, answer)
+        shown: list[Any] = [no_update, no_update] if asked else [[], []]
+        if answer.result is not None:
+            shown = [page.pictures(answer.result, request.dark), page.findings(answer.result)]
+            if asked and request.pictures == [one["name"] for one in answer.result.pictures]:
+                shown[0] = no_update
+                for part, change in page.repaint(answer.result, request.dark):
+                    set_props(part, change)
         if asked:
-            return (*[no_update] * 4, shown, told)
+            return (*[no_update] * 4, *shown, told)
         head = page.navigation(views, view.name), view.title, view.summary, page.controls(view, texts)
-        return (*head, [] if answer.result is None else shown, told)
+        return (*head, *shown, told)
 
 
 class _Request:
@@ -125,6 +132,7 @@ class _Request:
     view: str
     query: str
     texts: dict[str, str]
+    pictures: list[str]
     session: str
     serial: int
     dark: bool
@@ -142,6 +150,8 @@ class _Request:
         request.session = str(data.get("session", ""))
         request.dark = data.get("dark") is True
         request.cancel = data.get("cancel") is True
+        names = data.get("pictures")
+        request.pictures = [str(name)[:40] for name in names[:20]] if isinstance(names, list) else []
         serial = data.get("serial", 0)
         if not _SESSION.fullmatch(request.session) or not isinstance(serial, int) or not isinstance(texts, dict):
             return None

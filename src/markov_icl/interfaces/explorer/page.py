@@ -13,7 +13,7 @@ from markov_icl.interfaces.explorer.words import components
 if TYPE_CHECKING:
     from markov_icl.interfaces.explorer.desk import Result
 
-__all__ = ["controls", "navigation", "outcome", "shell"]
+__all__ = ["controls", "findings", "navigation", "pictures", "repaint", "shell"]
 
 _MOST_ROWS = 200
 """Rows of the numbers shown on the page; the exports have all."""
@@ -54,7 +54,10 @@ def shell(views: Sequence[View]) -> Any:
                             html.Section(
                                 [
                                     html.Div(work, id="work", className="work", hidden=True),
-                                    html.Div(id="outcome"),
+                                    html.Div(
+                                        [html.Div(id="pictures", className="pictures"), html.Div(id="findings")],
+                                        id="outcome",
+                                    ),
                                     _share(),
                                 ],
                                 id="results",
@@ -145,33 +148,60 @@ def _inputs(control: Control, text: str) -> list[Any]:
     return [html.Div([*([slider] if finite else []), number], className="line")]
 
 
-def outcome(result: Result, dark: bool) -> list[Any]:
-    """Return pictures, words, links and numbers."""
+def pictures(result: Result, dark: bool) -> list[Any]:
+    """Return every picture with its title and its exports."""
+    from dash import dcc, html
+
+    return [
+        html.Figure(
+            [
+                html.Figcaption(
+                    [
+                        html.H2(one["title"], id=_part("title", one)),
+                        html.Div(
+                            [_button("PNG", "picture-png", one["name"]), _button("SVG", "picture-svg", one["name"])]
+                        ),
+                    ],
+                    className="head",
+                ),
+                html.Div(
+                    dcc.Graph(id=_part("picture", one), figure=themed(one["figure"], dark), config=_GRAPH),
+                    id=_part("graph", one),
+                    role="img",
+                    className="graph",
+                    **{"aria-label": one["alt"]},
+                ),
+            ],
+            **{"data-picture": one["name"]},
+        )
+        for one in result.pictures
+    ]
+
+
+def repaint(result: Result, dark: bool) -> list[tuple[dict[str, str], dict[str, Any]]]:
+    """Return what changes in the pictures of :func:`pictures` when another result has the same names."""
+    changes: list[tuple[dict[str, str], dict[str, Any]]] = []
+    for one in result.pictures:
+        changes.append((_part("picture", one), {"figure": themed(one["figure"], dark)}))
+        changes.append((_part("graph", one), {"aria-label": one["alt"]}))
+        changes.append((_part("title", one), {"children": one["title"]}))
+    return changes
+
+
+def _part(kind: str, one: Mapping[str, Any]) -> dict[str, str]:
+    return {"type": kind, "name": one["name"]}
+
+
+def findings(result: Result) -> list[Any]:
+    """Return words, links and numbers."""
     from dash import html
 
-    pictures = [_picture(one, dark) for one in result.pictures]
     links = [html.Li(html.A(text, href=address)) for text, address in result.links]
     return [
-        html.Div(pictures, className=f"pictures count-{min(len(pictures), 3)}"),
         html.Div(components(result.words), className="words", id="words"),
         *([html.Nav(html.Ul(links), className="links", **{"aria-label": "Open"})] if links else []),
         *([_numbers(result.rows)] if result.rows else []),
     ]
-
-
-def _picture(one: Mapping[str, Any], dark: bool) -> Any:
-    from dash import dcc, html
-
-    graph = dcc.Graph(id={"type": "picture", "name": one["name"]}, figure=themed(one["figure"], dark), config=_GRAPH)
-    exports = [_button("PNG", "picture-png", one["name"]), _button("SVG", "picture-svg", one["name"])]
-    head = [html.H2(one["title"]), html.Div(exports)]
-    return html.Figure(
-        [
-            html.Figcaption(head, className="head"),
-            html.Div(graph, role="img", className="graph", **{"aria-label": one["alt"]}),
-        ],
-        **{"data-picture": one["name"]},
-    )
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]]) -> Any:

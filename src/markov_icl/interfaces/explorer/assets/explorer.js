@@ -47,7 +47,8 @@
       state.dirty = true;
       return;
     }
-    set("ask", { data: { ...request(), view: state.view, texts: texts(), ...extra } });
+    const pictures = Array.from(document.querySelectorAll("[data-picture]"), (one) => one.dataset.picture);
+    set("ask", { data: { ...request(), view: state.view, texts: texts(), pictures, ...extra } });
   }
 
   const askSoon = (wait) => {
