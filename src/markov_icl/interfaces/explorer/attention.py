@@ -225,9 +225,9 @@ def _compute(values: Values, report: Report) -> Outcome:
 
 def _draw_similarity(values: Float[np.ndarray, "n n"], groups: int) -> Picture:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    figure = _square_map("how alike two chains are", values, groups, (low, max(high, low + 1e-9)), SEQUENCE)
+    figure = _square_map(values, groups, (low, max(high, low + 1e-9)), SEQUENCE)
     alt = f"Similarity of every two of {len(values)} chains, from {low:.2f} to {high:.2f}.{_framed(groups)}"
-    return Picture("similarity", alt, figure)
+    return Picture("similarity", alt, figure, "How alike two chains are")
 
 
 def _draw_map(layer: int, shown: list[Float[np.ndarray, "n n"]], groups: int, signed: bool) -> Picture:
@@ -236,23 +236,20 @@ def _draw_map(layer: int, shown: list[Float[np.ndarray, "n n"]], groups: int, si
     away = np.abs(np.stack(shown[1:]) - middle)
     top = max(float(np.nanquantile(away, 0.99)), 1e-9)
     scale = [list(stop) for stop in SIGNED]
-    name = f"attention, layer {layer}"
-    figure = _square_map(name, shown[layer], groups, (middle - top, middle + top), scale)
+    figure = _square_map(shown[layer], groups, (middle - top, middle + top), scale)
     low, high = float(np.nanmin(shown[layer])), float(np.nanmax(shown[layer]))
     alt = (
         f"How much each of {len(shown[0])} chains takes from each other one in layer {layer}, over its row's mean: "
         f"{low:.2f} to {high:.2f}.{_framed(groups)}"
     )
-    return Picture(f"layer-{layer}", alt, figure)
+    return Picture(f"layer-{layer}", alt, figure, f"Attention in layer {layer}, over its row's mean")
 
 
 def _framed(groups: int) -> str:
     return f" Frames hold the chains of each of {groups} kernels." if groups > 1 else ""
 
 
-def _square_map(
-    title: str, values: Float[np.ndarray, "n n"], groups: int, ends: tuple[float, float], scale: Any
-) -> go.Figure:
+def _square_map(values: Float[np.ndarray, "n n"], groups: int, ends: tuple[float, float], scale: Any) -> go.Figure:
     import plotly.graph_objects as go
 
     n = len(values)
@@ -277,7 +274,7 @@ def _square_map(
         low, high = 0.5 + g * size, 0.5 + (g + 1) * size
         line = {"color": MUTED, "width": 2}
         figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line=line)
-    figure.update_layout(title=title, margin={"l": 48, "r": 8, "t": 44, "b": 44})
+    figure.update_layout(margin={"l": 48, "r": 8, "t": 16, "b": 44})
     figure.update_xaxes(title="from chain", showgrid=False, zeroline=False, constrain="domain")
     figure.update_yaxes(title="chain", showgrid=False, zeroline=False, autorange="reversed", constrain="domain")
     figure.update_yaxes(scaleanchor="x")
@@ -299,11 +296,12 @@ def _draw_contrast(found: list[Contrast]) -> Picture:
         hovertemplate="layer %{x}: %{y:.3f}<extra></extra>",
     )
     figure.add_trace(bars)
-    figure.update_layout(title="attention to chains of the same kernel minus others")
+    figure.update_layout(margin={"t": 16})
     figure.update_xaxes(title="layer", type="category", showgrid=False)
     figure.update_yaxes(title="over the row's mean")
     said = "; ".join(f"layer {k}: {d:.3f} ± {e:.3f}" for k, d, e in zip(layers, difference, error, strict=True))
-    return Picture("contrast", f"Attention to chains of the same kernel minus that to others: {said}.", figure)
+    alt = f"Attention to chains of the same kernel minus that to others: {said}."
+    return Picture("contrast", alt, figure, "Attention to chains of the same kernel minus others")
 
 
 def _words(values: Values, result: TrainResult, found: list[Contrast], kernels: int) -> str:

@@ -134,12 +134,18 @@ def _compute(values: Values, report: Report) -> Outcome:
     instance, verdict = _separated(tuple(near), tuple(beyond))
     report(0.3, "nearest recovery on the graph")
     graph, found = _recovered(str(values["graph"]), int(str(values["seed"])))
+    name = str(values["graph"])
     pictures = (
-        Picture("points", _points_alt(instance, verdict), _draw_points(near, beyond, verdict, str(values["add"]))),
-        Picture("graph", _graph_alt(found, str(values["graph"])), _draw_graph(found, graph, str(values["graph"]))),
-        Picture("distance", _distance_alt(found), _draw_distance(found)),
+        Picture(
+            "points",
+            _points_alt(instance, verdict),
+            _draw_points(near, beyond, verdict, str(values["add"])),
+            "Points and lines",
+        ),
+        Picture("graph", _graph_alt(found, name), _draw_graph(found, graph, name), "An independent set"),
+        Picture("distance", _distance_alt(found), _draw_distance(found), "Distance to the nearest (b, A)"),
     )
-    words = f"{_separability_words(verdict)}\n\n{_graph_words(found, str(values['graph']))}"
+    words = f"{_separability_words(verdict)}\n\n{_graph_words(found, name)}"
     return Outcome(pictures, words, _rows(instance, verdict, found), _links())
 
 
@@ -343,7 +349,7 @@ def _draw_graph(found: IndependentSet, graph: Any, name: str) -> go.Figure:
         figure.add_trace(dots)
     figure.update_xaxes(visible=False, fixedrange=True, constrain="domain")
     figure.update_yaxes(visible=False, fixedrange=True, scaleanchor="x")
-    figure.update_layout(margin={"l": 8, "r": 8, "t": 56, "b": 8}, dragmode=False)
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 40, "b": 8}, dragmode=False)
     return figure
 
 

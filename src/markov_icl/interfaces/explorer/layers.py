@@ -142,7 +142,7 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
         f"A prompt of {n} chains and the query as columns of coloured cells. Below, the label row after each of "
         f"{layers - 1} layers: labels become residuals, and the query's entry goes from 0 to minus the prediction."
     )
-    return Picture("prompt", alt, figure)
+    return Picture("prompt", alt, figure, "The prompt, and what the layers make of it")
 
 
 def _draw_prediction(shown: Prompts, path: Trajectory, bayes: float) -> Picture:
@@ -173,7 +173,7 @@ def _draw_prediction(shown: Prompts, path: Trajectory, bayes: float) -> Picture:
         f"The prediction of the pictured prompt after each layer, from 0 to {guesses[-1]:.3f}; "
         f"Bayes would say {bayes:.3f}, and {float(shown.target[0]):g} came."
     )
-    return Picture("prediction", alt, figure)
+    return Picture("prediction", alt, figure, "Prediction after each layer")
 
 
 def _level(x: Float[np.ndarray, " L1"], value: float, name: str, dash: str, colour: str) -> go.Scatter:
@@ -205,11 +205,12 @@ def _draw_weights(path: Trajectory) -> Picture:
             bar={"title": "w", "thickness": 10},
         )
     )
-    figure.update_layout(title="the iterate that the label row carries")
+    figure.update_layout(margin={"t": 16})
     figure.update_xaxes(title="layers", dtick=1, showgrid=False)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     last = ", ".join(f"{v:.3f}" for v in w[:, -1])
-    return Picture("weights", f"The regression weights of the pictured prompt after each layer, last: {last}.", figure)
+    alt = f"The regression weights of the pictured prompt after each layer, last: {last}."
+    return Picture("weights", alt, figure, "The weights w that the label row carries")
 
 
 def _draw_shares(result: Profile) -> Picture:
@@ -229,11 +230,12 @@ def _draw_shares(result: Profile) -> Picture:
         )
     )
     figure.add_hline(size - 0.5, line={"color": MUTED, "width": 2})
-    figure.update_layout(title=f"share of each layer's step, over {result.prompts:,} prompts")
+    figure.update_layout(margin={"t": 16})
     figure.update_xaxes(title="layer", dtick=1, showgrid=False)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     most = "; ".join(f"layer {k}: {_largest(one)}" for k, one in enumerate(shares, 1))
-    return Picture("moved", f"How much of each layer's step each objective contributes. Largest: {most}.", figure)
+    alt = f"How much of each layer's step each objective contributes. Largest: {most}."
+    return Picture("moved", alt, figure, f"Which objective moved, over {result.prompts:,} prompts")
 
 
 def _largest(shares: Float[np.ndarray, "2 D"]) -> str:
@@ -266,7 +268,7 @@ def _draw_losses(result: Profile) -> Picture:
     alt = f"Loss over {result.prompts:,} prompts after each layer, from {loss[0]:.3f} to {loss[-1]:.3f}" + (
         "." if result.bayes is None else f"; Bayes reaches {result.bayes.loss:.3f}."
     )
-    return Picture("loss", alt, figure)
+    return Picture("loss", alt, figure, f"Loss after each layer, over {result.prompts:,} prompts")
 
 
 def _words(shown: Prompts, path: Trajectory, bayes: float, result: Profile) -> str:

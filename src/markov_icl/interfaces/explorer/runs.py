@@ -146,8 +146,8 @@ def _show_list(place: Store, experiment: str) -> Outcome:
     said = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items())) or "none"
     older = f" Links open the newest {_MOST_LINKS}." if len(records) > _MOST_LINKS else ""
     words = (
-        f"**{_counted(len(records), 'finished run')}** ({said}) and {_counted(len(figures), 'figure')}. Choose one below, "
-        f"or a mark in the picture.{older}"
+        f"**{_counted(len(records), 'finished run')}** ({said}) and {_counted(len(figures), 'figure')}. "
+        f"Choose one below, or a mark in the picture.{older}"
     )
     rows: tuple[dict[str, object], ...] = tuple(vars(r) for r in reversed(records))[:_MOST_ROWS]
     pictures = (_draw_list(records),) if records else ()
@@ -187,7 +187,7 @@ def _draw_list(records: Sequence[Record]) -> Picture:
     figure.update_layout(showlegend=True, hovermode="closest", margin={"l": 64})
     days = f"{records[0].finished[:10]} to {records[-1].finished[:10]}"
     alt = f"{len(records)} finished runs by experiment and time, {days}."
-    return Picture("runs", alt, figure)
+    return Picture("runs", alt, figure, "Finished runs")
 
 
 def _show_run(place: Store, key: str) -> Outcome:
@@ -278,12 +278,16 @@ def _draw_lines(number: int, measure: str, curves: dict[str, list[Point]]) -> Pi
     figure.update_yaxes(title=_brief(measure))
     values = [p.value for _, points in shown for p in points]
     alt = f"{measure} of {', '.join(name for name, _ in shown)}: from {min(values):.4g} to {max(values):.4g}."
-    return Picture(f"curves-{number}", alt, figure)
+    return Picture(f"curves-{number}", alt, figure, _capital(measure))
 
 
 def _brief(text: str) -> str:
     """Shorten a name for a legend; plotly reads tags, so none may begin."""
     return (text if len(text) <= 40 else text[:39] + "…").replace("<", "‹")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:80]
 
 
 def _draw_cells(number: int, title: str, cells: Sequence[Point]) -> Picture:
@@ -299,11 +303,11 @@ def _draw_cells(number: int, title: str, cells: Sequence[Point]) -> Picture:
     if not signed:
         trace.update(colorscale=SEQUENCE, zmin=float(np.nanmin(table)))
     figure.add_trace(trace)
-    figure.update_layout(title=_brief(title), margin={"t": 44})
+    figure.update_layout(margin={"t": 16})
     figure.update_xaxes(showgrid=False, zeroline=False, constrain="domain")
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", scaleanchor="x", constrain="domain")
     alt = f"{title}: {len(x)} by {len(y)} cells from {np.nanmin(table):.4g} to {np.nanmax(table):.4g}."
-    return Picture(f"map-{number}", alt, figure)
+    return Picture(f"map-{number}", alt, figure, _capital(title))
 
 
 def _show_figure(place: Store, name: str) -> Outcome:
@@ -353,4 +357,4 @@ def _picture(name: str, verdict: str, files: dict[str, bytes]) -> tuple[Picture,
     figure.update_xaxes(visible=False, range=[0, width], constrain="domain")
     figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x", constrain="domain")
     figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode="pan")
-    return (Picture("figure", f"{name}, as the store keeps it: {verdict}", figure),)
+    return (Picture("figure", f"{name}, as the store keeps it: {verdict}", figure, name),)

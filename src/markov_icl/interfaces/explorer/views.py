@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from markov_icl.interfaces.explorer import attention, hardness, layers
 from markov_icl.interfaces.explorer.optimum import OPTIMUM
+from markov_icl.interfaces.explorer.runs import runs_view
 from markov_icl.interfaces.explorer.view import View
 
 __all__ = ["all_views"]
@@ -12,4 +14,4 @@ __all__ = ["all_views"]
 
 def all_views(store: Path | None = None) -> tuple[View, ...]:
     """Return the views; ``store`` is the folder of runs, that of the environment if None."""
-    return (OPTIMUM,)
+    return (OPTIMUM, layers.VIEW, attention.VIEW, hardness.VIEW, runs_view(store))

@@ -118,8 +118,12 @@
     for (const line of document.querySelectorAll("[data-figure]")) {
       if (line.dataset.figure !== name) continue;
       const box = line.querySelector("input");
-      const added = [point.x, point.y].map((v) => Number(v).toPrecision(5).replace(/\.?0+$/, "")).join(",");
-      write(box, box.value.trim() ? box.value.replace(/;?\s*$/, "; ") + added : added);
+      const own = [].concat(point.customdata || []);
+      const numbers = own.length > 1 && own.every((v) => typeof v === "number") ? own : [point.x, point.y];
+      const added = numbers.map((v) => String(Number(Number(v).toPrecision(5)))).join(",");
+      const there = box.value.split(";").map((one) => one.trim()).filter(Boolean);
+      const rest = there.filter((one) => one.replace(/\s/g, "") !== added);
+      write(box, (rest.length < there.length ? rest : [...there, added]).join("; "));
     }
     return window.dash_clientside.no_update;
   }
