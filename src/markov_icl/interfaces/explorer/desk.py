@@ -67,12 +67,19 @@ def as_result(outcome: Outcome, seconds: float) -> Result:
             "name": one.name,
             "title": one.title or one.name.capitalize(),
             "alt": one.alt,
-            "figure": json.loads(one.figure.to_json()),
+            "figure": _plain_figure(one.figure),
         }
         for one in outcome.pictures
     )
     rows = tuple({str(key): to_json(value) for key, value in row.items()} for row in outcome.rows)
     return Result(pictures, outcome.words, rows, outcome.links, seconds)
+
+
+def _plain_figure(figure: Any) -> dict[str, Any]:
+    from markov_icl.interfaces.output import to_json
+
+    plain: dict[str, Any] = to_json(figure) if isinstance(figure, dict) else json.loads(figure.to_json())
+    return plain
 
 
 class Desk:

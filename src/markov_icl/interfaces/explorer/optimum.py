@@ -12,12 +12,10 @@ import numpy as np
 
 from markov_icl.features import split_blocks, vech_indices, vech_size
 from markov_icl.interfaces.explorer.colours import INK, QUIET, text_on
-from markov_icl.interfaces.explorer.drawing import COLOURS, SIGNED, new_figure
+from markov_icl.interfaces.explorer.drawing import COLOURS, SIGNED
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from markov_icl.landscape.minimizer import ClosedForm
     from markov_icl.recovery.factor import Recovery
     from markov_icl.tasks.prompts import MarkovTask
@@ -30,10 +28,12 @@ _LONGEST_SEARCH = 12
 """Longer chains get no best loss found: a search there takes minutes."""
 _MOST_DENSE = 3_000
 """Unknowns of a task that is not binary, whose matrix is always formed."""
-_QUICK_STARTS = 6
+_QUICK_STARTS = 4
 _STARTS = 64
 _BAYES_PROMPTS = 4096
 _TOLERANCE = 1e-6
+_BETWEEN, _AROUND = 44, 104
+"""Pixels between rows of blocks, and above and below them all."""
 _PROOF_LENGTH = 8
 _PROOF_SECONDS = 120.0
 
@@ -197,115 +197,132 @@ def _method(task: MarkovTask) -> str:
     return "auto" if task.length <= _EXACT_LENGTH or task.length > 15 else "dense"
 
 
-def draw_blocks(form: ClosedForm) -> go.Figure:
-    """Draw every block of ``X*`` as the upper triangle it is, one scale for all."""
-    import plotly.graph_objects as go
-
+def draw_blocks(form: ClosedForm) -> dict[str, Any]:
+    """Return a figure of every block of ``X*`` as the upper triangle it is, one scale for all."""
     blocks = split_blocks(form.X, form.moments.blocks)
     J, D = len(blocks), form.moments.dimension
     columns = _columns(J)
     lines = -(-J // columns)
-    height = round(lines * (300 if J == 1 else 430 / columns) + 44 * (lines - 1) + 104)
-    figure = new_figure(
-        height,
-        lines,
-        columns,
-        subplot_titles=[f"block {j + 1}" for j in range(J)],
-        horizontal_spacing=0.06 if columns > 1 else 0.0,
-        vertical_spacing=44 / (height - 104),
-    )
+    height = round(lines * (300 if J == 1 else 430 / columns) + _BETWEEN * (lines - 1) + _AROUND)
     top = float(np.abs(form.X).max()) or 1.0
-    rows, cols = vech_indices(D)
-    ticks = list(range(1, D + 1))
+    bar = {"orientation": "h", "y": -30 / (height - _AROUND), "yanchor": "top", "len": 0.7, "thickness": 10}
+    scale = {"colorscale": [list(stop) for stop in SIGNED], "cmin": -top, "cmax": top}
+    layout: dict[str, Any] = {
+        "height": height,
+        "coloraxis": {**scale, "colorbar": {**bar, "outlinewidth": 0}},
+        "margin": {"l": 24, "r": 8, "t": 28, "b": _AROUND - 28},
+        "showlegend": False,
+        "annotations": [],
+    }
+    data: list[dict[str, Any]] = []
+    ticks = list(range(1, D + 1)) if D <= 6 or columns <= 2 else []
     for j, block in enumerate(blocks):
-        square = np.full((D, D), np.nan)
-        square[rows, cols] = block
-        heat = go.Heatmap(
-            z=square,
-            x=ticks,
-            y=ticks,
-            coloraxis="coloraxis",
-            xgap=1,
-            ygap=1,
-            hoverongaps=False,
-            hovertemplate=f"block {j + 1}, (%{{y}}, %{{x}}): %{{z:.6g}}<extra></extra>",
-        )
-        place = j // columns + 1, j % columns + 1
-        figure.add_trace(heat, *place)
-        if columns * D <= 8:
-            figure.add_trace(_cell_numbers(rows, cols, block, top), *place)
-    quiet = {"showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
-    few = D <= 6 or columns <= 2
-    figure.update_xaxes(**quiet, tickvals=ticks if few else [], range=[0.5, D + 0.5])
-    figure.update_yaxes(**quiet, tickvals=ticks if few else [], range=[D + 0.5, 0.5])
-    bar = {"orientation": "h", "y": -30 / (height - 104), "yanchor": "top", "len": 0.7, "thickness": 10}
-    figure.update_layout(
-        coloraxis={"colorscale": [list(stop) for stop in SIGNED], "cmin": -top, "cmax": top, "colorbar": bar},
-        margin={"l": 24, "r": 8, "t": 28, "b": 76},
-        showlegend=False,
-    )
-    return figure
+        x, y = _domain(j % columns, columns, 0.06), _domain(lines - 1 - j // columns, lines, _BETWEEN / (height - _AROUND))
+        for letter, domain, ends in (("x", x, [0.5, D + 0.5]), ("y", y, [D + 0.5, 0.5])):
+            layout[f"{letter}axis{j + 1}"] = {
+                "domain": domain,
+                "anchor": f"{'y' if letter == 'x' else 'x'}{j + 1}",
+                "range": ends,
+                "tickvals": ticks,
+                "showgrid": False,
+                "zeroline": False,
+                "showline": False,
+                "ticks": "",
+            }
+        name = {"text": f"block {j + 1}", "x": sum(x) / 2, "y": y[1], "xref": "paper", "yref": "paper"}
+        layout["annotations"].append({**name, "yanchor": "bottom", "showarrow": False})
+        data += _block_traces(j, D, block, top, numbers=columns * D <= 8)
+    return {"data": data, "layout": layout}
+
+
+def _block_traces(j: int, D: int, block: Any, top: float, numbers: bool) -> list[dict[str, Any]]:
+    rows, cols = vech_indices(D)
+    square = np.full((D, D), np.nan)
+    square[rows, cols] = block
+    axes = {"xaxis": f"x{j + 1}", "yaxis": f"y{j + 1}"}
+    heat = {
+        "type": "heatmap",
+        "z": square,
+        "x": list(range(1, D + 1)),
+        "y": list(range(1, D + 1)),
+        "coloraxis": "coloraxis",
+        "xgap": 1,
+        "ygap": 1,
+        "hoverongaps": False,
+        "hovertemplate": f"block {j + 1}, (%{{y}}, %{{x}}): %{{z:.6g}}<extra></extra>",
+        **axes,
+    }
+    if not numbers:
+        return [heat]
+    text = {
+        "type": "scatter",
+        "x": cols + 1,
+        "y": rows + 1,
+        "mode": "text",
+        "text": [f"{value:.2f}".replace("-", "−") for value in block],
+        "textfont": {"size": 11, "color": [text_on(value / top) for value in block]},
+        "hoverinfo": "skip",
+        **axes,
+    }
+    return [heat, text]
+
+
+def _domain(place: int, count: int, gap: float) -> list[float]:
+    size = (1 - gap * (count - 1)) / count
+    start = place * (size + gap)
+    return [max(start, 0.0), min(start + size, 1.0)]
 
 
 def _columns(blocks: int) -> int:
     return next(columns for most, columns in ((1, 1), (4, 2), (9, 3), (16, 4), (1000, 6)) if blocks <= most)
 
 
-def _cell_numbers(rows: Any, cols: Any, block: Any, top: float) -> go.Scatter:
-    import plotly.graph_objects as go
-
-    return go.Scatter(
-        x=cols + 1,
-        y=rows + 1,
-        mode="text",
-        text=[f"{value:.2f}".replace("-", "−") for value in block],
-        textfont={"size": 11, "color": [text_on(value / top) for value in block]},
-        hoverinfo="skip",
-    )
-
-
-def draw_ladder(rungs: tuple[Rung, ...]) -> go.Figure:
-    """Draw the losses as bars from 0, the largest on top, each with its number."""
-    import plotly.graph_objects as go
-
-    figure = new_figure(60 * len(rungs) + 110)
+def draw_ladder(rungs: tuple[Rung, ...]) -> dict[str, Any]:
+    """Return a figure of the losses as bars from 0, the largest on top, each with its number."""
     names = [rung.name for rung in rungs]
     losses = [rung.loss for rung in rungs]
     colours = [COLOURS[1] if name.startswith("f*") else COLOURS[0] for name in names]
     colours[0], colours[-1] = QUIET, COLOURS[2]
-    bars = go.Bar(
-        x=losses,
-        y=names,
-        orientation="h",
-        width=0.5,
-        marker={"color": colours},
-        customdata=[rung.kind for rung in rungs],
-        hovertemplate="%{y}<br>%{x:.8g}<br>%{customdata}<extra></extra>",
-    )
-    figure.add_trace(bars)
+    bars = {
+        "type": "bar",
+        "x": losses,
+        "y": names,
+        "orientation": "h",
+        "width": 0.5,
+        "marker": {"color": colours},
+        "customdata": [rung.kind for rung in rungs],
+        "hovertemplate": "%{y}<br>%{x:.8g}<br>%{customdata}<extra></extra>",
+    }
     unsure = [rung for rung in rungs if rung.error]
-    errors = go.Scatter(
-        x=[rung.loss for rung in unsure],
-        y=[rung.name for rung in unsure],
-        mode="markers",
-        marker={"size": 1, "color": INK},
-        error_x={"array": [2 * rung.error for rung in unsure], "color": INK, "thickness": 1.5, "width": 5},
-        hoverinfo="skip",
-    )
-    figure.add_trace(errors)
-    for rung in rungs:
-        figure.add_annotation(
-            x=rung.loss + 2 * rung.error,
-            y=rung.name,
-            text=f"{rung.loss:.5f}",
-            showarrow=False,
-            xanchor="left",
-            xshift=6,
-        )
-    figure.update_xaxes(title="loss, squared states", range=[0, 1.25 * max(losses)], nticks=5)
-    figure.update_yaxes(autorange="reversed", ticks="", showgrid=False, ticklabelstandoff=6)
-    figure.update_layout(showlegend=False, margin={"l": 8, "r": 8, "t": 12, "b": 48})
-    return figure
+    errors = {
+        "type": "scatter",
+        "x": [rung.loss for rung in unsure],
+        "y": [rung.name for rung in unsure],
+        "mode": "markers",
+        "marker": {"size": 1, "color": INK},
+        "error_x": {"array": [2 * rung.error for rung in unsure], "color": INK, "thickness": 1.5, "width": 5},
+        "hoverinfo": "skip",
+    }
+    numbers = [
+        {
+            "x": rung.loss + 2 * rung.error,
+            "y": rung.name,
+            "text": f"{rung.loss:.5f}",
+            "showarrow": False,
+            "xanchor": "left",
+            "xshift": 6,
+        }
+        for rung in rungs
+    ]
+    layout = {
+        "height": 60 * len(rungs) + 110,
+        "showlegend": False,
+        "margin": {"l": 8, "r": 8, "t": 12, "b": 48},
+        "xaxis": {"title": {"text": "loss, squared states"}, "range": [0, 1.25 * max(losses)], "nticks": 5},
+        "yaxis": {"autorange": "reversed", "showgrid": False, "ticklabelstandoff": 6},
+        "annotations": numbers,
+    }
+    return {"data": [bars, errors], "layout": layout}
 
 
 def _blocks_alt(form: ClosedForm) -> str:
