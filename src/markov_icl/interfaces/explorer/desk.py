@@ -67,6 +67,7 @@ def as_result(outcome: Outcome, seconds: float) -> Result:
             "name": one.name,
             "title": one.title or one.name.capitalize(),
             "alt": one.alt,
+            "wide": one.wide,
             "figure": _plain_figure(one.figure),
         }
         for one in outcome.pictures

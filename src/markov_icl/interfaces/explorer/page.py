@@ -172,6 +172,7 @@ def pictures(result: Result, dark: bool) -> list[Any]:
                     **{"aria-label": one["alt"]},
                 ),
             ],
+            className="wide" if one["wide"] else "",
             **{"data-picture": one["name"]},
         )
         for one in result.pictures

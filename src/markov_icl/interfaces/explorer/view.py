@@ -108,6 +108,8 @@ class Picture:
     figure: go.Figure | dict[str, Any]
     title: str = ""
     """Stands above the figure; its name if empty."""
+    wide: bool = False
+    """Takes a row of its own where others stand side by side."""
 
 
 @dataclass(frozen=True)
