@@ -22,7 +22,7 @@ MAX_TEXT = 400
 """Characters accepted from any one text control or query parameter."""
 
 
-class Refused(ValueError):
+class Refused(ValueError):  # noqa: N818
     """A value that its control accepts but the view does not; shown beside that control."""
 
     def __init__(self, control: str, message: str) -> None:
@@ -71,6 +71,8 @@ class Control:
             number = float(text)
         except ValueError:
             raise ValueError(f"expected a number; got {shown!r}") from None
+        if not math.isfinite(number):
+            raise ValueError(f"expected a finite number; got {shown!r}")
         if self.kind == "integer" and number != math.floor(number):
             raise ValueError(f"expected a whole number; got {shown!r}")
         if not self.low <= number <= self.high:
@@ -116,8 +118,8 @@ class Picture:
 class Outcome:
     """What a view shows for its values: pictures, words (Markdown), and the numbers behind them.
 
-    A point of a figure whose ``customdata`` is a string that starts with ``/`` is a link inside the explorer. A click on
-    the figure of a ``points`` control adds the numbers of ``customdata`` there, else x and y; a point that the list
+    A point of a figure whose ``customdata`` is a string that starts with ``/`` is a link inside the explorer. A click
+    on the figure of a ``points`` control adds the numbers of ``customdata`` there, else x and y; a point that the list
     already has is taken away instead.
     """
 
