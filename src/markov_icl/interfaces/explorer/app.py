@@ -61,11 +61,12 @@ def make_app(views: Sequence[View], desk: Desk, host: str = "127.0.0.1") -> Dash
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     app.layout = page.shell(views)
+    app.clientside_callback(ClientsideFunction("explorer", "start"), Output("visit", "data"), Input("shell", "id"))
     app.clientside_callback(
-        ClientsideFunction("explorer", "start"), Output("visit", "data"), Input("shell", "id")
-    )
-    app.clientside_callback(
-        ClientsideFunction("explorer", "hear"), Output("heard", "data"), Input("answer", "data"), prevent_initial_call=True
+        ClientsideFunction("explorer", "hear"),
+        Output("heard", "data"),
+        Input("answer", "data"),
+        prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("explorer", "clicked"),
@@ -89,7 +90,7 @@ def _all() -> Any:
 def _add_answers(app: Dash, views: Sequence[View], desk: Desk) -> None:
     from dash import Input, Output, ctx, no_update, set_props
 
-    @app.callback(
+    @app.callback(  # type: ignore[untyped-decorator]
         Output("navigation", "children"),
         Output("title", "children"),
         Output("summary", "children"),

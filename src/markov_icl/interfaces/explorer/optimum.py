@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from markov_icl.recovery.factor import Recovery
     from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["LENGTH", "OPTIMUM", "STATES", "Rung", "ladder", "read_task", "task_options"]
+__all__ = [
+    "CONTEXT",
+    "LENGTH",
+    "OPTIMUM",
+    "PRIOR",
+    "STATES",
+    "P",
+    "Rung",
+    "ladder",
+    "prior_option",
+    "read_task",
+    "task_options",
+]
 
 _EXACT_LENGTH = 4
 """Up to this length fractions take a few milliseconds."""
@@ -81,13 +93,16 @@ def read_task(values: Values) -> MarkovTask:
 def task_options(values: Values) -> str:
     """Return the options of the command line that name the same task."""
     fields = _fields(values)
-    prior = fields["prior"]
     flags = [f"--{name} {fields[name]}" for name in ("states", "length", "context")]
-    flags += [f"--initial {shlex.quote(fields['initial'])}"]
+    return " ".join([prior_option(values), *flags, f"--initial {shlex.quote(fields['initial'])}"])
+
+
+def prior_option(values: Values) -> str:
+    """Return the option of the command line that names the same prior; a kernel is given as a task file in place."""
+    prior = _fields(values)["prior"]
     if isinstance(prior, dict):
-        document = json.dumps({"prior": prior}, separators=(",", ":"))
-        return " ".join([f"--task <(echo {shlex.quote(document)})", *flags])
-    return " ".join([*flags, f"--prior {shlex.quote(prior)}"])
+        return f"--task <(echo {shlex.quote(json.dumps({'prior': prior}))})"
+    return f"--prior {shlex.quote(prior)}"
 
 
 def _fields(values: Values) -> dict[str, Any]:
@@ -127,7 +142,7 @@ def compute(values: Values, report: Report) -> Outcome:
         Picture("blocks", _blocks_alt(form), draw_blocks(form), "Blocks of X*"),
         Picture("ladder", _ladder_alt(rungs), draw_ladder(rungs), "Ladder of losses"),
     )
-    return Outcome(pictures, _words(task, form, recovery, rungs), _rows(form, rungs))
+    return Outcome(pictures, _words(form, recovery, rungs), _rows(form, rungs))
 
 
 def ladder(
@@ -217,7 +232,10 @@ def draw_blocks(form: ClosedForm) -> dict[str, Any]:
     data: list[dict[str, Any]] = []
     ticks = list(range(1, D + 1)) if D <= 6 or columns <= 2 else []
     for j, block in enumerate(blocks):
-        x, y = _domain(j % columns, columns, 0.06), _domain(lines - 1 - j // columns, lines, _BETWEEN / (height - _AROUND))
+        x, y = (
+            _domain(j % columns, columns, 0.06),
+            _domain(lines - 1 - j // columns, lines, _BETWEEN / (height - _AROUND)),
+        )
         for letter, domain, ends in (("x", x, [0.5, D + 0.5]), ("y", y, [D + 0.5, 0.5])):
             layout[f"{letter}axis{j + 1}"] = {
                 "domain": domain,
@@ -334,7 +352,7 @@ def _ladder_alt(rungs: tuple[Rung, ...]) -> str:
     return "Bars of losses: " + "; ".join(f"{rung.name} {rung.loss:.5f}" for rung in rungs)
 
 
-def _words(task: MarkovTask, form: ClosedForm, recovery: Recovery, rungs: tuple[Rung, ...]) -> str:
+def _words(form: ClosedForm, recovery: Recovery, rungs: tuple[Rung, ...]) -> str:
     if recovery.recoverable:
         how = "exactly" if recovery.exact else f"to {recovery.tolerance:g} of its largest entry"
         verdict = f"**Realizable.** Real transformer parameters (b, A) reach X\\* {how}."
@@ -352,7 +370,9 @@ def _words(task: MarkovTask, form: ClosedForm, recovery: Recovery, rungs: tuple[
     else:
         said.append("So f\\* = f~\\*.")
     unique = "the only minimizer" if form.unique else "one of many minimizers, of least norm"
-    said.append(f"X\\* has {form.moments.size} coordinates and is {unique} ({form.method}, error of its loss: {form.error}).")
+    said.append(
+        f"X\\* has {form.moments.size} coordinates and is {unique} ({form.method}, error of its loss: {form.error})."
+    )
     return " ".join(said)
 
 
@@ -361,11 +381,11 @@ def _sentence(text: str) -> str:
 
 
 def _rows(form: ClosedForm, rungs: tuple[Rung, ...]) -> tuple[dict[str, object], ...]:
-    losses = [
+    losses: list[dict[str, object]] = [
         {"quantity": rung.name, "value": rung.loss, "standard error": rung.error or None, "known": rung.kind}
         for rung in rungs
     ]
-    entries = [
+    entries: list[dict[str, object]] = [
         {"quantity": label, "value": float(x), "standard error": None, "known": form.method}
         for label, x in zip(form.labels, form.X, strict=True)
     ]
@@ -383,7 +403,9 @@ def _sized(values: Values) -> None:
     length, states = int(str(values["length"])), int(str(values["states"]))
     size = (length - 1) * vech_size(length)
     if states > 2 and size * states**length > 3e7:
-        raise Refused("length", f"expected a shorter chain of {states} states; got {length} ({_longest(states)} at most)")
+        raise Refused(
+            "length", f"expected a shorter chain of {states} states; got {length} ({_longest(states)} at most)"
+        )
     if values["proof"] == "certificate" and length > _PROOF_LENGTH:
         raise Refused("proof", f"expected search beyond length {_PROOF_LENGTH}; got certificate")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from markov_icl.interfaces.explorer import attention, hardness, layers
+from markov_icl.interfaces.explorer.landscape import LANDSCAPE
 from markov_icl.interfaces.explorer.optimum import OPTIMUM
+from markov_icl.interfaces.explorer.realizability import REALIZABILITY
 from markov_icl.interfaces.explorer.runs import runs_view
 from markov_icl.interfaces.explorer.view import View
 
@@ -14,4 +16,4 @@ __all__ = ["all_views"]
 
 def all_views(store: Path | None = None) -> tuple[View, ...]:
     """Return the views; ``store`` is the folder of runs, that of the environment if None."""
-    return (OPTIMUM, layers.VIEW, attention.VIEW, hardness.VIEW, runs_view(store))
+    return (OPTIMUM, LANDSCAPE, REALIZABILITY, layers.VIEW, attention.VIEW, hardness.VIEW, runs_view(store))
