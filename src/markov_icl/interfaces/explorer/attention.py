@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from markov_icl.interfaces.explorer.colours import INK
 from markov_icl.interfaces.explorer.drawing import COLOURS, MUTED, SEQUENCE, SIGNED, new_figure
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
 
@@ -219,8 +220,8 @@ def _compute(values: Values, report: Report) -> Outcome:
     pictures = [_draw_similarity(shown[0], framed)]
     pictures += [_draw_map(k, shown, framed, signed=kind == "lsa") for k in range(1, len(shown))]
     if kernels > 1:
-        pictures.append(_draw_contrast(found))
-    return Outcome(tuple(pictures), _words(values, result, found, kernels), _rows(shown, found))
+        pictures.append(_draw_contrast(found, wide=len(pictures) % 2 == 0))
+    return Outcome(tuple(pictures), _words(values, result, found, kernels), _rows(result, shown, found))
 
 
 def _draw_similarity(values: Float[np.ndarray, "n n"], groups: int) -> Picture:
@@ -272,16 +273,18 @@ def _square_map(values: Float[np.ndarray, "n n"], groups: int, ends: tuple[float
     size = n // groups
     for g in range(groups if groups > 1 else 0):
         low, high = 0.5 + g * size, 0.5 + (g + 1) * size
-        line = {"color": MUTED, "width": 2}
+        line = {"color": INK, "width": 2}
         figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line=line)
     figure.update_layout(margin={"l": 48, "r": 8, "t": 16, "b": 44})
     figure.update_xaxes(title="from chain", showgrid=False, zeroline=False, constrain="domain")
     figure.update_yaxes(title="chain", showgrid=False, zeroline=False, autorange="reversed", constrain="domain")
-    figure.update_yaxes(scaleanchor="x")
+    every = max(1, n // 4)
+    figure.update_xaxes(dtick=every, tick0=every)
+    figure.update_yaxes(scaleanchor="x", dtick=every, tick0=every)
     return figure
 
 
-def _draw_contrast(found: list[Contrast]) -> Picture:
+def _draw_contrast(found: list[Contrast], wide: bool) -> Picture:
     import plotly.graph_objects as go
 
     layers = [str(k) for k in range(1, len(found) + 1)]
@@ -301,7 +304,7 @@ def _draw_contrast(found: list[Contrast]) -> Picture:
     figure.update_yaxes(title="over the row's mean")
     said = "; ".join(f"layer {k}: {d:.3f} ± {e:.3f}" for k, d, e in zip(layers, difference, error, strict=True))
     alt = f"Attention to chains of the same kernel minus that to others: {said}."
-    return Picture("contrast", alt, figure, "Attention to chains of the same kernel minus others")
+    return Picture("contrast", alt, figure, "Attention to chains of the same kernel minus others", wide)
 
 
 def _words(values: Values, result: TrainResult, found: list[Contrast], kernels: int) -> str:
@@ -341,21 +344,19 @@ def _words(values: Values, result: TrainResult, found: list[Contrast], kernels: 
     return "\n\n".join(said)
 
 
-def _rows(shown: list[Float[np.ndarray, "n n"]], found: list[Contrast]) -> tuple[dict[str, object], ...]:
-    rows: list[dict[str, object]] = [
-        {
-            "layer": k,
-            "same_kernel_minus_others": one.difference,
-            "standard_error": one.error,
-            "correlation_with_similarity": one.correlation,
-        }
-        for k, one in enumerate(found, 1)
-    ]
-    n = len(shown[0])
-    for i, k in np.ndindex(n, n):
-        cells = [float(one[i, k]) for one in shown]
-        named = {f"attention_{layer}": value for layer, value in enumerate(cells[1:], 1)}
-        rows.append({"chain": i + 1, "from_chain": k + 1, "similarity": cells[0], **named})
+def _rows(
+    result: TrainResult, shown: list[Float[np.ndarray, "n n"]], found: list[Contrast]
+) -> tuple[dict[str, object], ...]:
+    final = result.final
+    rows: list[dict[str, object]] = [{"what": "held-out loss", "value": final.loss, "error": final.loss_se}]
+    for k, one in enumerate(found, 1):
+        rows.append({"what": "same kernel minus others", "layer": k, "value": one.difference, "error": one.error})
+        rows.append({"what": "correlation with similarity", "layer": k, "value": one.correlation})
+    for layer, cells in enumerate(shown):
+        named: dict[str, object] = {"what": "attention", "layer": layer} if layer else {"what": "similarity"}
+        for i, k in np.ndindex(*cells.shape):
+            if np.isfinite(cells[i, k]):
+                rows.append({**named, "chain": i + 1, "from chain": k + 1, "value": float(cells[i, k])})
     return tuple(rows)
 
 

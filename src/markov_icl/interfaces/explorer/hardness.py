@@ -143,7 +143,7 @@ def _compute(values: Values, report: Report) -> Outcome:
             "Points and lines",
         ),
         Picture("graph", _graph_alt(found, name), _draw_graph(found, graph, name), "An independent set"),
-        Picture("distance", _distance_alt(found), _draw_distance(found), "Distance to the nearest (b, A)"),
+        Picture("distance", _distance_alt(found), _draw_distance(found), "Distance to the nearest (b, A)", wide=True),
     )
     words = f"{_separability_words(verdict)}\n\n{_graph_words(found, name)}"
     return Outcome(pictures, words, _rows(instance, verdict, found), _links())
@@ -320,8 +320,10 @@ def _draw_graph(found: IndependentSet, graph: Any, name: str) -> go.Figure:
     import plotly.graph_objects as go
 
     ringed = name in _ROUND
-    places = networkx.shell_layout(graph, _ROUND[name]) if ringed else networkx.kamada_kawai_layout(graph)
-    points = [tuple(map(float, places[v])) for v in graph.nodes]
+    places = networkx.shell_layout(graph, _ROUND[name], rotate=0) if ringed else networkx.kamada_kawai_layout(graph)
+    points = [
+        (float(-places[v][1]), float(places[v][0])) if ringed else tuple(map(float, places[v])) for v in graph.nodes
+    ]
     xs: list[float | None] = []
     ys: list[float | None] = []
     for i, j in found.instance.edges:

@@ -103,7 +103,6 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
     inputs = np.concatenate([shown.context[0, :, :-1], shown.query]).T
     labels = np.concatenate([path.residuals(shown.context)[:, 0], -path.predictions(shown.query)], axis=1)
     chains = [*map(str, range(1, n + 1)), "query"]
-    few = n <= 24
     figure = new_figure(
         150 + 24 * (len(inputs) + layers),
         2,
@@ -111,7 +110,7 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
         shared_xaxes=True,
         row_heights=[len(inputs), layers],
         vertical_spacing=0.12,
-        subplot_titles=("states of every chain: no layer changes them", "label row after every layer"),
+        subplot_titles=("states, which no layer changes", "label row after every layer"),
     )
     states = heat_map(
         inputs,
@@ -119,7 +118,7 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
         [f"x<sub>{t}</sub>" for t in range(1, len(inputs) + 1)],
         top=float(max(task.values)),
         hover="chain %{x}, %{y} = %{z}<extra></extra>",
-        digits="d" if few else None,
+        digits="d" if n <= 24 else None,
     )
     states.colorscale = [[0, FAINT], [1, COLOURS[0]]]
     rows = heat_map(
@@ -128,8 +127,8 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
         ["input", *(f"layer {k}" for k in range(1, layers))],
         signed=True,
         hover="chain %{x}, %{y}: %{z:.4f}<extra></extra>",
-        digits=".1f" if few else None,
-        bar={"title": "label", "thickness": 10, "len": 0.55, "y": 0.28},
+        digits=".1f" if n <= 12 else None,
+        bar={"thickness": 10, "len": 0.55, "y": 0.28},
     )
     figure.add_trace(states, 1, 1)
     figure.add_trace(rows, 2, 1)
@@ -142,7 +141,7 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
         f"A prompt of {n} chains and the query as columns of coloured cells. Below, the label row after each of "
         f"{layers - 1} layers: labels become residuals, and the query's entry goes from 0 to minus the prediction."
     )
-    return Picture("prompt", alt, figure, "The prompt, and what the layers make of it")
+    return Picture("prompt", alt, figure, "The prompt, and what the layers make of it", wide=True)
 
 
 def _draw_prediction(shown: Prompts, path: Trajectory, bayes: float) -> Picture:
@@ -202,7 +201,7 @@ def _draw_weights(path: Trajectory) -> Picture:
             signed=True,
             hover="%{y} after %{x} layers: %{z:.4f}<extra></extra>",
             digits=".2f",
-            bar={"title": "w", "thickness": 10},
+            bar={"thickness": 10},
         )
     )
     figure.update_layout(margin={"t": 16})
@@ -226,7 +225,7 @@ def _draw_shares(result: Profile) -> Picture:
             signed=True,
             hover="%{y} in layer %{x}: %{z:.3f} of the step<extra></extra>",
             digits=".2f",
-            bar={"title": "share", "thickness": 10},
+            bar={"thickness": 10},
         )
     )
     figure.add_hline(size - 0.5, line={"color": MUTED, "width": 2})

@@ -220,8 +220,13 @@ def _code(text: str) -> str:
 def _left_out(points: Sequence[Point], pictures: Sequence[Picture]) -> str:
     panels = len(_lines(points)) + len(_maps(points))
     said = f" The first {len(pictures)} of {panels} pictures." if panels > len(pictures) else ""
-    more = f" The first {_MOST_ROWS:,} of {len(points):,} rows." if len(points) > _MOST_ROWS else ""
-    return said + more
+    return said + _more_rows(points)
+
+
+def _more_rows(points: Sequence[Point]) -> str:
+    if len(points) <= _MOST_ROWS:
+        return ""
+    return f" The first {_MOST_ROWS:,} of {len(points):,} rows; `markov-icl runs export` writes all."
 
 
 def _point_rows(points: Sequence[Point]) -> tuple[dict[str, object], ...]:
@@ -276,8 +281,9 @@ def _draw_lines(number: int, measure: str, curves: dict[str, list[Point]]) -> Pi
         figure.add_trace(line)
     figure.update_layout(showlegend=True, margin={"t": 64})
     figure.update_yaxes(title=_brief(measure))
-    values = [p.value for _, points in shown for p in points]
-    alt = f"{measure} of {', '.join(name for name, _ in shown)}: from {min(values):.4g} to {max(values):.4g}."
+    values = [p.value for _, points in shown for p in points if np.isfinite(p.value)]
+    span = f"from {min(values):.4g} to {max(values):.4g}" if values else "no finite number"
+    alt = f"{measure} of {', '.join(name for name, _ in shown)}: {span}."
     return Picture(f"curves-{number}", alt, figure, _capital(measure))
 
 
@@ -300,8 +306,9 @@ def _draw_cells(number: int, title: str, cells: Sequence[Point]) -> Picture:
     figure = new_figure(400)
     signed = bool(np.nanmin(table) < 0)
     trace = heat_map(table, y, x, signed=signed, bar={"thickness": 10, "len": 0.9})
-    if not signed:
-        trace.update(colorscale=SEQUENCE, zmin=float(np.nanmin(table)))
+    if not signed:  # a few cells, such as a chain's look at itself, would hide all others
+        low, high = np.nanquantile(table, (0.0, 0.98))
+        trace.update(colorscale=SEQUENCE, zmin=float(low), zmax=float(max(high, low + 1e-12)))
     figure.add_trace(trace)
     figure.update_layout(margin={"t": 16})
     figure.update_xaxes(showgrid=False, zeroline=False, constrain="domain")
@@ -326,7 +333,7 @@ def _show_figure(place: Store, name: str) -> Outcome:
     words = (
         f"**{_code(name)}: {_escaped(verdict)}.**\n\n{_escaped(computed)}\n\n"
         f"*Tolerance: {_escaped(tolerance)}. From {_counted(len(runs), 'run')}, linked below. The picture "
-        "is the one the store keeps, for a white ground.*"
+        f"is the one the store keeps, for a white ground.*{_more_rows(points)}"
     )
     return Outcome(_picture(name, verdict, files), words, _point_rows(points), tuple(links[:_MOST_LINKS]))
 
