@@ -92,6 +92,11 @@ def best_restricted(
         model = LinearSelfAttention(
             task.dimension, depth, heads, "restricted", scale=scale, seed=own, dtype=torch.float64
         )
+
+        def advance(done: int, of: int, _loss: float, before: int = start) -> None:
+            if progress is not None:
+                progress((before + done / of) / starts)
+
         try:
             with _one_thread(), np.errstate(over="ignore", invalid="ignore"):
                 result = train(
@@ -104,6 +109,7 @@ def best_restricted(
                     rate=rate,
                     device="cpu",
                     held_out=2,
+                    progress=advance,
                 )
         except ValueError as error:  # a loss that is no longer finite
             failure = error
@@ -112,8 +118,6 @@ def best_restricted(
             loss = float(_errors(model, *decide).mean())
             scores.append(loss if np.isfinite(loss) else np.inf)
             found.append((scores[-1], model, np.asarray(result.losses, dtype=float)))
-        if progress is not None:
-            progress((start + 1) / starts)
     if not found or not np.isfinite(min(scores)):
         raise failure or ValueError(f"expected a start that converges; got {starts} that diverged (lower the rate)")
     _, best, training = min(found, key=lambda one: one[0])

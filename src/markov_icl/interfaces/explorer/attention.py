@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from markov_icl.interfaces.explorer.colours import INK
 from markov_icl.interfaces.explorer.drawing import COLOURS, MUTED, SEQUENCE, SIGNED, new_figure
+from markov_icl.interfaces.explorer.kept import Kept
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _BATCH, _HELD_OUT, _PROMPTS = 64, 1000, 200
 _RATES = {"softmax": 0.01, "lsa": 0.01, "gpt2": 0.001}
 _GPT2_LAYERS = 3
 _MOST_STEPS = 10_000
-"""Training steps times context of GPT-2: half a minute on one core."""
+"""Training steps times context of GPT-2: under a minute, also on a busy core."""
 
 _CONTROLS = (
     Control(
@@ -132,9 +132,11 @@ def _command(values: Values) -> str:
     )
 
 
-@lru_cache(maxsize=8)
+_KEPT: Kept[TrainResult] = Kept()
+
+
 def _trained(
-    kind: str, layers: int, heads: int, length: int, context: int, steps: int, seed: int, report: _Quiet
+    kind: str, layers: int, heads: int, length: int, context: int, steps: int, seed: int, report: Report
 ) -> TrainResult:
     import torch
 
@@ -142,39 +144,19 @@ def _trained(
     from markov_icl.models.training import train
     from markov_icl.tasks.prompts import MarkovTask
 
-    task = MarkovTask(length=length, context=context)
+    task, rate = MarkovTask(length=length, context=context), _RATES[kind]
     config: dict[str, Any] = {"dimension": task.dimension}
     config |= {"size": "tiny", "max_context": context} if kind == "gpt2" else {"depth": layers, "heads": heads}
-    model = build_model(kind, config, seed=seed, dtype=torch.float32)
 
     def progress(done: int, of: int, loss: float) -> None:
-        report.to(0.02 + 0.9 * done / of, f"training: step {done} of {of}, loss {loss:.4f}")
+        report(0.02 + 0.9 * done / of, f"training: step {done} of {of}, loss {loss:.4f}")
 
-    rate = _RATES[kind]
-    return train(
-        model,
-        task,
-        steps=steps,
-        batch=_BATCH,
-        seed=seed,
-        device="cpu",
-        rate=rate,
-        held_out=_HELD_OUT,
-        progress=progress,
-    )
+    def make() -> TrainResult:
+        model = build_model(kind, config, seed=seed, dtype=torch.float32)
+        recipe: dict[str, Any] = {"steps": steps, "batch": _BATCH, "seed": seed, "rate": rate, "held_out": _HELD_OUT}
+        return train(model, task, device="cpu", progress=progress, **recipe)
 
-
-@dataclass(frozen=True)
-class _Quiet:
-    """A way to report that is equal to every other, so that it does not tell two trainings apart."""
-
-    to: Report
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Quiet)
-
-    def __hash__(self) -> int:
-        return 0
+    return _KEPT.get((kind, layers, heads, length, context, steps, seed), make)
 
 
 def _maps(model: Any, states: Int[np.ndarray, "P n L"]) -> list[Float[np.ndarray, "P n n"]]:
@@ -206,7 +188,7 @@ def _compute(values: Values, report: Report) -> Outcome:
     if kind == "gpt2":
         layers, heads = _GPT2_LAYERS, 1
     report(0.0, "loading torch")
-    result = _trained(kind, layers, heads, length, context, steps, seed, _Quiet(report))
+    result = _trained(kind, layers, heads, length, context, steps, seed, report)
     report(0.93, f"attention on {_PROMPTS} prompts")
     task: MarkovTask = result.task  # type: ignore[assignment]
     states, kernel = grouped(task, kernels, _PROMPTS, seed, shuffled=values["order"] == "in random order")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from markov_icl.interfaces.explorer.drawing import COLOURS, FAINT, MUTED, heat_map, new_figure
+from markov_icl.interfaces.explorer.kept import Kept
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Report, Values, View
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ def _command(values: Values) -> str:
     return f"markov-icl layers {given} --batch {_BATCH} --prompts {_PROMPTS} --fronts {_FRONTS}"
 
 
-@lru_cache(maxsize=8)
 def _task(states: int, length: int, context: int) -> MarkovTask:
     from markov_icl.tasks.prompts import MarkovTask
     from markov_icl.tasks.spec import TaskSpec
@@ -56,11 +55,19 @@ def _task(states: int, length: int, context: int) -> MarkovTask:
     return task
 
 
-@lru_cache(maxsize=8)
-def _layers(task: MarkovTask, depth: int, steps: int, seed: int) -> LinearSelfAttention:
+_KEPT: Kept[LinearSelfAttention] = Kept()
+
+
+def _layers(task: MarkovTask, depth: int, steps: int, seed: int, report: Report) -> LinearSelfAttention:
     from markov_icl.depth.restricted import best_restricted
 
-    return best_restricted(task, depth, steps=steps, batch=_BATCH, seed=seed).model
+    def progress(share: float) -> None:
+        report(0.02 + 0.6 * share, f"training {depth} layers: step {round(share * steps)} of {steps}")
+
+    def make() -> LinearSelfAttention:
+        return best_restricted(task, depth, steps=steps, batch=_BATCH, seed=seed, progress=progress).model
+
+    return _KEPT.get((task, depth, steps, seed), make)
 
 
 def _compute(values: Values, report: Report) -> Outcome:
@@ -72,8 +79,8 @@ def _compute(values: Values, report: Report) -> Outcome:
     states, length, context, depth, steps, seed = (int(str(values[name])) for name in _TRAINING)
     number = int(str(values["prompt"]))
     task = _task(states, length, context)
-    report(0.02, f"training {depth} layers, {steps} steps")
-    model = _layers(task, depth, steps, seed)
+    report(0.0, "loading torch")
+    model = _layers(task, depth, steps, seed, report)
     report(0.7, f"following {_PROMPTS} prompts through the layers")
 
     def fronts(share: float) -> None:
