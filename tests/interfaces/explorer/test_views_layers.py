@@ -32,7 +32,9 @@ def test_its_numbers_are_those_of_its_command(small, capsys):
 
 
 def test_the_label_row_carries_the_residuals(small):
-    states, labels = (np.array(trace.z, dtype=float) for trace in figure_of(small, "prompt").data)
+    cells, rows, numbers = figure_of(small, "prompt").data
+    states, labels = (np.array(trace.z, dtype=float) for trace in (cells, rows))
+    assert [float(text) for text in numbers.text] == list(states.ravel())
     assert states.shape == (2, 6)
     assert labels.shape == (3, 6)
     assert set(states.ravel()) <= {0.0, 1.0}

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from markov_icl.interfaces.explorer.colours import INK
-from markov_icl.interfaces.explorer.drawing import COLOURS, MUTED, SEQUENCE, SIGNED, new_figure
+from markov_icl.interfaces.explorer.drawing import COLOURS, SEQUENCE, SIGNED, new_figure
 from markov_icl.interfaces.explorer.kept import Kept
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
 
@@ -276,7 +276,7 @@ def _draw_contrast(found: list[Contrast], wide: bool) -> Picture:
         x=layers,
         y=difference,
         width=0.5,
-        error_y={"array": error, "color": MUTED, "thickness": 1.5},
+        error_y={"array": error, "color": INK, "thickness": 1.5},
         marker={"color": COLOURS[0]},
         hovertemplate="layer %{x}: %{y:.3f}<extra></extra>",
     )

@@ -5,7 +5,7 @@ Backgrounds and text are left to the page, which sets them for light and dark; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["COLOURS", "FAINT", "MUTED", "SEQUENCE", "SIGNED", "heat_map", "new_figure"]
+__all__ = ["COLOURS", "FAINT", "MUTED", "SEQUENCE", "SIGNED", "cell_text", "heat_map", "largest", "new_figure"]
 
 COLOURS = ("#3b7dbd", "#d0591c", "#0f9274", "#b0679b", "#a9780c", "#6f7fd0")
 """Blue, vermilion, green, purple, amber, indigo: apart for the colour-blind, and at least 3:1 on white and on black."""
@@ -66,11 +66,9 @@ def heat_map(
     x: Sequence[Any] | None = None,
     y: Sequence[Any] | None = None,
     *,
-    top: float | None = None,
     signed: bool = False,
     hover: str = "%{z:.4g}<extra></extra>",
     bar: dict[str, Any] | None = None,
-    digits: str | None = None,
 ) -> go.Heatmap:
     """Return a heat map with the first row on top (on an axis drawn reversed); nan cells stay empty.
 
@@ -78,16 +76,13 @@ def heat_map(
         values: one cell each, ``[rows, columns]``.
         x: names of the columns.
         y: names of the rows.
-        top: largest size on the scale; that of the values if None.
-        signed: whether the scale runs from ``-top`` to ``top`` rather than from 0.
+        signed: whether the scale runs from minus the largest size to it, rather than from 0.
         hover: template of the words beside the pointer.
         bar: of the colours; none if None.
-        digits: format of the numbers in the cells, such as ``.2f``; none if None.
     """
     import plotly.graph_objects as go
 
-    finite = values[np.isfinite(values)]
-    most = top if top is not None else max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-12)
+    most = largest(values)
     return go.Heatmap(
         z=values,
         x=None if x is None else list(x),
@@ -101,5 +96,36 @@ def heat_map(
         ygap=1,
         hovertemplate=hover,
         hoverongaps=False,
-        texttemplate=None if digits is None else f"%{{z:{digits}}}",
+    )
+
+
+def largest(values: NDArray[Any]) -> float:
+    """Return the largest size of the finite values, a little above 0 if there is none."""
+    finite = values[np.isfinite(values)]
+    return max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-12)
+
+
+def cell_text(
+    values: NDArray[Any], x: Sequence[Any], y: Sequence[Any], digits: str, colour: Callable[[float], str]
+) -> go.Scatter:
+    """Return the numbers of a heat map, which plotly would write in colours of its own.
+
+    Args:
+        values: one cell each, ``[rows, columns]``; nan cells get none.
+        x: names of the columns.
+        y: names of the rows.
+        digits: format of a number, such as ``.2f``.
+        colour: of the text on a value.
+    """
+    import plotly.graph_objects as go
+
+    cells = [(x[k], y[i], float(values[i, k])) for i, k in np.ndindex(*values.shape) if np.isfinite(values[i, k])]
+    return go.Scatter(
+        x=[cell[0] for cell in cells],
+        y=[cell[1] for cell in cells],
+        text=[format(cell[2], digits) for cell in cells],
+        mode="text",
+        textfont={"size": 11, "color": [colour(cell[2]) for cell in cells]},
+        hoverinfo="skip",
+        showlegend=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -285,7 +286,7 @@ def _separability_words(verdict: Verdict) -> str:
     }[verdict.status]
     if verdict.planes is not None:
         said = "; ".join(
-            f"line {k}: {_linear(w)} = {g}, beyond it {_numbers(beyond)}"
+            f"line {k}: {_linear(w)} = {str(g).replace('-', '−')}, with points {_numbers(beyond)} beyond it"
             for k, (w, g, beyond) in enumerate(
                 zip(verdict.planes.w, verdict.planes.g, verdict.planes.beyond, strict=True), 1
             )
@@ -307,8 +308,15 @@ def _separability_words(verdict: Verdict) -> str:
     )
 
 
-def _linear(w: Sequence[Any]) -> str:
-    return f"({w[0]}) x + ({w[1]}) y"
+def _linear(w: Sequence[Fraction]) -> str:
+    """Return ``a x + b y`` as one would write it."""
+    said = ""
+    for number, name in zip(w, ("x", "y"), strict=True):
+        if number:
+            sign = ("− " if number < 0 else "+ ") if said else ("−" if number < 0 else "")
+            size = "" if abs(number) == 1 else f"{abs(number)} "
+            said += f"{' ' if said else ''}{sign}{size}{name}"
+    return said
 
 
 def _numbers(indices: Iterable[int]) -> str:
@@ -403,7 +411,7 @@ def _draw_distance(found: IndependentSet) -> go.Figure:
         figure.add_trace(trace)
     figure.update_xaxes(title="size of an independent set", dtick=1)
     figure.update_yaxes(title="squared distance", tickformat=".5~g")
-    figure.update_layout(margin={"t": 84})
+    figure.update_layout(margin={"t": 40})
     return figure
 
 

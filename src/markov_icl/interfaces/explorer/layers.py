@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.interfaces.explorer.drawing import COLOURS, FAINT, MUTED, heat_map, new_figure
+from markov_icl.interfaces.explorer.colours import INK, text_on
+from markov_icl.interfaces.explorer.drawing import COLOURS, FAINT, cell_text, heat_map, largest, new_figure
 from markov_icl.interfaces.explorer.kept import Kept
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Report, Values, View
 
@@ -25,6 +26,18 @@ __all__ = ["VIEW"]
 _BATCH, _PROMPTS, _FRONTS = 128, 500, 4
 _SHOWN = 5
 """A stream of its own: the prompt in the picture is none of those trained or scored on."""
+
+_NUMBERED, _READABLE = 24, 7
+"""Chains, and layers, up to which cells have their numbers: more would not fit on a phone."""
+
+_DARK, _LIGHT = "#141c24", "#fdfdfd"
+_SHADES = {
+    2: [[0, FAINT], [1, "#1f5a96"]],
+    3: [[0, FAINT], [0.5, "#8db8de"], [1, "#1f5a96"]],
+    4: [[0, FAINT], [1 / 3, "#a9cbe8"], [2 / 3, "#6fa3d2"], [1, "#17456f"]],
+}
+_INKS = {2: (INK, _LIGHT), 3: (INK, _DARK, _LIGHT), 4: (INK, _DARK, _DARK, _LIGHT)}
+"""The states' shades of blue and the colours of the numbers on them, by how many states there are."""
 
 _CONTROLS = (
     Control("states", "States", "integer", 2, 2, 4, help="Numeric values 0, 1, ..."),
@@ -111,7 +124,7 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
     labels = np.concatenate([path.residuals(shown.context)[:, 0], -path.predictions(shown.query)], axis=1)
     chains = [*map(str, range(1, n + 1)), "query"]
     figure = new_figure(
-        150 + 24 * (len(inputs) + layers),
+        120 + 26 * (len(inputs) + layers),
         2,
         1,
         shared_xaxes=True,
@@ -119,31 +132,21 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
         vertical_spacing=0.12,
         subplot_titles=("states, which no layer changes", "label row after every layer"),
     )
-    states = heat_map(
-        inputs,
-        chains,
-        [f"x<sub>{t}</sub>" for t in range(1, len(inputs) + 1)],
-        top=float(max(task.values)),
-        hover="chain %{x}, %{y} = %{z}<extra></extra>",
-        digits="d" if n <= 24 else None,
-    )
-    states.colorscale = [[0, FAINT], [1, COLOURS[0]]]
-    rows = heat_map(
-        labels,
-        chains,
-        ["input", *(f"layer {k}" for k in range(1, layers))],
-        signed=True,
-        hover="chain %{x}, %{y}: %{z:.4f}<extra></extra>",
-        digits=".1f" if n <= 12 else None,
-        bar={"thickness": 10, "len": 0.55, "y": 0.28},
-    )
+    times = [f"x<sub>{t}</sub>" for t in range(1, len(inputs) + 1)]
+    states = heat_map(inputs, chains, times, hover="chain %{x}, %{y} = %{z}<extra></extra>")
+    states.update(zmin=0, zmax=task.states - 1, colorscale=_SHADES[task.states])
+    steps = ["input", *(f"layer {k}" for k in range(1, layers))]
+    hover, bar = "chain %{x}, %{y}: %{z:.4f}<extra></extra>", {"thickness": 10, "len": 0.55, "y": 0.28}
     figure.add_trace(states, 1, 1)
-    figure.add_trace(rows, 2, 1)
+    figure.add_trace(heat_map(labels, chains, steps, signed=True, hover=hover, bar=bar), 2, 1)
+    if n <= _NUMBERED:
+        figure.add_trace(cell_text(inputs, chains, times, ".0f", lambda v: _INKS[task.states][int(v)]), 1, 1)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
     every = max(1, -(-n // 12))
     ticks = [*chains[every - 1 : n - every // 2 : every], "query"]
     figure.update_xaxes(type="category", showgrid=False, tickangle=0, tickvals=ticks)
-    figure.add_vline(n - 0.5, line={"color": COLOURS[1], "width": 2})
+    figure.add_vline(n - 0.5, line={"color": INK, "width": 2})
+    figure.update_layout(margin={"t": 28, "b": 28})
     alt = (
         f"A prompt of {n} chains and the query as columns of coloured cells. Below, the label row after each of "
         f"{layers - 1} layers: labels become residuals, and the query's entry goes from 0 to minus the prediction."
@@ -199,46 +202,35 @@ def _level(x: Float[np.ndarray, " L1"], value: float, name: str, dash: str, colo
 
 def _draw_weights(path: Trajectory) -> Picture:
     w = path.w[:, 0].T
-    figure = new_figure(130 + 34 * len(w))
-    figure.add_trace(
-        heat_map(
-            w,
-            list(range(w.shape[1])),
-            [f"w<sub>{j}</sub>" for j in range(1, len(w) + 1)],
-            signed=True,
-            hover="%{y} after %{x} layers: %{z:.4f}<extra></extra>",
-            digits=".2f",
-            bar={"thickness": 10},
-        )
-    )
-    figure.update_layout(margin={"t": 16})
-    figure.update_xaxes(title="layers", dtick=1, showgrid=False)
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    names = [f"w<sub>{j}</sub>" for j in range(1, len(w) + 1)]
+    hover = "%{y} after %{x} layers: %{z:.4f}<extra></extra>"
+    figure = _signed_table(w, list(range(w.shape[1])), names, hover, "layers")
     last = ", ".join(f"{v:.3f}" for v in w[:, -1])
     alt = f"The regression weights of the pictured prompt after each layer, last: {last}."
     return Picture("weights", alt, figure, "The weights w that the label row carries")
+
+
+def _signed_table(
+    values: Float[np.ndarray, "rows layers"], x: list[int], names: list[str], hover: str, title: str
+) -> go.Figure:
+    figure = new_figure(max(110 + 26 * len(values), 320))
+    figure.add_trace(heat_map(values, x, names, signed=True, hover=hover, bar={"thickness": 10}))
+    if len(x) <= _READABLE:
+        top = largest(values)
+        figure.add_trace(cell_text(values, x, names, ".2f", lambda v: text_on(v / top)))
+    figure.update_layout(margin={"t": 16})
+    figure.update_xaxes(title=title, dtick=1, showgrid=False, zeroline=False, range=[x[0] - 0.5, x[-1] + 0.5])
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    return figure
 
 
 def _draw_shares(result: Profile) -> Picture:
     shares = np.array([row.shares for row in result.layers[1:]])
     size = shares.shape[-1]
     flat = shares.reshape(len(shares), -1).T
-    figure = new_figure(130 + 24 * len(flat))
-    figure.add_trace(
-        heat_map(
-            flat,
-            list(range(1, len(shares) + 1)),
-            _names(size),
-            signed=True,
-            hover="%{y} in layer %{x}: %{z:.3f} of the step<extra></extra>",
-            digits=".2f",
-            bar={"thickness": 10},
-        )
-    )
-    figure.add_hline(size - 0.5, line={"color": MUTED, "width": 2})
-    figure.update_layout(margin={"t": 16})
-    figure.update_xaxes(title="layer", dtick=1, showgrid=False)
-    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    hover = "%{y} in layer %{x}: %{z:.3f} of the step<extra></extra>"
+    figure = _signed_table(flat, list(range(1, len(shares) + 1)), _names(size), hover, "layer")
+    figure.add_hline(size - 0.5, line={"color": INK, "width": 2})
     most = "; ".join(f"layer {k}: {_largest(one)}" for k, one in enumerate(shares, 1))
     alt = f"How much of each layer's step each objective contributes. Largest: {most}."
     return Picture("moved", alt, figure, f"Which objective moved, over {result.prompts:,} prompts")
