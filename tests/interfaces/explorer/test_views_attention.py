@@ -55,6 +55,25 @@ def test_it_trains_the_model_of_its_command(model, capsys):
     assert [p.name for p in outcome.pictures] == ["similarity", "layer-1", "layer-2", "contrast"]
 
 
+def test_the_sign_and_scale_of_a_linear_head_do_not_show():
+    import torch
+
+    from markov_icl.models.lsa import LinearSelfAttention
+
+    states, _ = grouped(MarkovTask(length=3, context=4), 2, 6, 1, shuffled=False)
+    model = LinearSelfAttention(3, depth=2, heads=2, seed=5)
+    before = attention._maps(model, states)
+    Z = torch.randn(3, 3, 5, generator=torch.Generator().manual_seed(1))
+    answer_before = model(Z)
+    with torch.no_grad():
+        model.Q[:, 0] *= -4
+        model.P[:, 0] /= -4
+    torch.testing.assert_close(model(Z), answer_before)
+    for one, other in zip(before, attention._maps(model, states), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        assert one.mean() > 0
+
+
 def test_rows_of_a_map_average_to_one():
     outcome = look(VIEW, **SMALL, average="one prompt")
     cells = np.array(figure_of(outcome, "layer-1").data[0].z, dtype=float)

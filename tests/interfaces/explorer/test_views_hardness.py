@@ -61,8 +61,8 @@ def test_why_no_lines_do():
     sets = {row["note"] for row in outcome.rows if row["what"] == "no line cuts off"}
     assert sets == {"{1, 2}", "{1, 3}", "{2, 3}"}
     names = [t.name for t in figure_of(outcome, "points").data]
-    assert names.count("no line cuts off all of these") == 3
-    meetings = [t for t in figure_of(outcome, "points").data if t.name == "their hull meets the near one"]
+    assert names.count("no line cuts off all") == 3
+    meetings = [t for t in figure_of(outcome, "points").data if t.name == "where the hulls meet"]
     assert {(t.x[0], t.y[0]) for t in meetings} == {(0.0, -2.0), (-2.0, 1.0), (2.0, 1.0)}
 
 

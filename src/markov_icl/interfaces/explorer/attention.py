@@ -160,7 +160,11 @@ def _trained(
 
 
 def _maps(model: Any, states: Int[np.ndarray, "P n L"]) -> list[Float[np.ndarray, "P n n"]]:
-    """Return for every layer how much chain ``i`` (row) takes from chain ``k``, the mean over heads."""
+    """Return for every layer how much chain ``i`` (row) takes from chain ``k``, the mean over heads.
+
+    The function of a linear layer says nothing of its maps' sign and scale, which a head's projection can undo: here
+    every head has a positive mean and mean size 1.
+    """
     import torch
 
     columns = torch.from_numpy(states.astype(np.float32)).transpose(1, 2)
@@ -168,7 +172,15 @@ def _maps(model: Any, states: Int[np.ndarray, "P n L"]) -> list[Float[np.ndarray
     with torch.no_grad():
         if model.kind == "gpt2":
             return [m.mean(1)[:, :-1, :-1].double().numpy() for m in model.chain_attention(columns)]
-        return [m.mean(1)[:, :-1, :-1].double().numpy().swapaxes(1, 2) for m in model.attention_maps(columns)]
+        maps = [m[:, :, :-1, :-1].double().numpy().swapaxes(2, 3) for m in model.attention_maps(columns)]
+    if model.kind == "lsa":
+        maps = [m * np.sign(_over_heads(m)) / np.maximum(_over_heads(np.abs(m)), 1e-300) for m in maps]
+    return [m.mean(1) for m in maps]
+
+
+def _over_heads(maps: Float[np.ndarray, "P H n n"]) -> Float[np.ndarray, "1 H 1 1"]:
+    """Return every head's mean over prompts and pairs."""
+    return np.asarray(maps.mean((0, 2, 3), keepdims=True))
 
 
 def _allowed(kind: str, n: int) -> Bool[np.ndarray, "n n"]:
@@ -272,18 +284,19 @@ def _draw_contrast(found: list[Contrast], wide: bool) -> Picture:
     layers = [str(k) for k in range(1, len(found) + 1)]
     difference, error = [one.difference for one in found], [one.error for one in found]
     figure = new_figure(320)
-    bars = go.Bar(
+    dots = go.Scatter(
         x=layers,
         y=difference,
-        width=0.5,
-        error_y={"array": error, "color": INK, "thickness": 1.5},
-        marker={"color": COLOURS[0]},
+        mode="markers",
+        error_y={"array": error, "color": COLOURS[0], "thickness": 2, "width": 6},
+        marker={"color": COLOURS[0], "size": 12},
         hovertemplate="layer %{x}: %{y:.3f}<extra></extra>",
     )
-    figure.add_trace(bars)
+    figure.add_trace(dots)
+    figure.add_hline(0, line={"color": INK, "width": 1})
     figure.update_layout(margin={"t": 16})
     figure.update_xaxes(title="layer", type="category", showgrid=False)
-    figure.update_yaxes(title="over the row's mean")
+    figure.update_yaxes(title="over the row's mean", rangemode="tozero")
     said = "; ".join(f"layer {k}: {d:.3f} ± {e:.3f}" for k, d, e in zip(layers, difference, error, strict=True))
     alt = f"Attention to chains of the same kernel minus that to others: {said}."
     return Picture("contrast", alt, figure, "Attention to chains of the same kernel minus others", wide)
@@ -311,11 +324,12 @@ def _words(values: Values, result: TrainResult, found: list[Contrast], kernels: 
     else:
         said.append("With one kernel in a prompt there are no groups to tell apart; choose two or four.")
     said.append(f"Correlation of attention with similarity, by layer: {likeness}.")
-    look = (
-        "GPT-2 looks back only, and learns positions: in random order, only what follows from the chains is left."
-        if values["model"] == "gpt2"
-        else "Every chain looks at all context chains, and nothing tells their order."
-    )
+    look = {
+        "gpt2": "GPT-2 looks back only, and learns positions: in random order, only what the chains tell is left.",
+        "softmax": "Every chain looks at all context chains, and nothing tells their order.",
+        "lsa": "Every chain looks at all context chains. Weights of linear attention have both signs, and a head's "
+        "sign and scale mean nothing by themselves: each head is turned to a positive mean.",
+    }[str(values["model"])]
     said.append(
         f"{look} A row is what a chain takes, over the mean of its row; its look at itself is left out. "
         "`markov-icl reproduce fig7` is the paper's figure.\n\n"

@@ -105,6 +105,12 @@ def largest(values: NDArray[Any]) -> float:
     return max(float(np.abs(finite).max()) if finite.size else 0.0, 1e-12)
 
 
+def _written(value: float, digits: str) -> str:
+    """Return a number without the sign of what is rounded to 0."""
+    text = format(value, digits)
+    return text if float(text) else text.lstrip("-")
+
+
 def cell_text(
     values: NDArray[Any], x: Sequence[Any], y: Sequence[Any], digits: str, colour: Callable[[float], str]
 ) -> go.Scatter:
@@ -123,7 +129,7 @@ def cell_text(
     return go.Scatter(
         x=[cell[0] for cell in cells],
         y=[cell[1] for cell in cells],
-        text=[format(cell[2], digits) for cell in cells],
+        text=[_written(cell[2], digits) for cell in cells],
         mode="text",
         textfont={"size": 11, "color": [colour(cell[2]) for cell in cells]},
         hoverinfo="skip",

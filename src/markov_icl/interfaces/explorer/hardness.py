@@ -243,16 +243,12 @@ def _draw_obstruction(
     line = {"color": COLOURS[1], "width": 1.6, "dash": "dot"}
     legend: dict[str, Any] = {"showlegend": first, "legendgroup": "obstructions"}
     figure.add_trace(
-        go.Scatter(
-            x=xs, y=ys, mode="lines", line=line, name="no line cuts off all of these", hoverinfo="skip", **legend
-        )
+        go.Scatter(x=xs, y=ys, mode="lines", line=line, name="no line cuts off all", hoverinfo="skip", **legend)
     )
     star = {"symbol": "diamond-open", "size": 20, "color": COLOURS[3], "line": {"width": 2}}
     legend["legendgroup"] = "meetings"
     figure.add_trace(
-        go.Scatter(
-            x=[x], y=[y], mode="markers", marker=star, name="their hull meets the near one", hoverinfo="skip", **legend
-        )
+        go.Scatter(x=[x], y=[y], mode="markers", marker=star, name="where the hulls meet", hoverinfo="skip", **legend)
     )
 
 

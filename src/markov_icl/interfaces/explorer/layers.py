@@ -27,7 +27,7 @@ _BATCH, _PROMPTS, _FRONTS = 128, 500, 4
 _SHOWN = 5
 """A stream of its own: the prompt in the picture is none of those trained or scored on."""
 
-_NUMBERED, _READABLE = 24, 7
+_NUMBERED, _READABLE = 20, 7
 """Chains, and layers, up to which cells have their numbers: more would not fit on a phone."""
 
 _DARK, _LIGHT = "#141c24", "#fdfdfd"
@@ -142,8 +142,8 @@ def _draw_prompt(task: MarkovTask, shown: Prompts, path: Trajectory) -> Picture:
     if n <= _NUMBERED:
         figure.add_trace(cell_text(inputs, chains, times, ".0f", lambda v: _INKS[task.states][int(v)]), 1, 1)
     figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
-    every = max(1, -(-n // 12))
-    ticks = [*chains[every - 1 : n - every // 2 : every], "query"]
+    every = max(1, -(-n // 8))
+    ticks = [*chains[every - 1 : n - every : every], "query"]
     figure.update_xaxes(type="category", showgrid=False, tickangle=0, tickvals=ticks)
     figure.add_vline(n - 0.5, line={"color": INK, "width": 2})
     figure.update_layout(margin={"t": 28, "b": 28})
