@@ -5,9 +5,9 @@ import shlex
 import numpy as np
 import pytest
 
-from markov_icl.experiments.fig07 import _contrast, grouped, similarity
+from markov_icl.experiments.fig07 import GROUPS, _contrast, grouped, similarity
 from markov_icl.interfaces.explorer import attention
-from markov_icl.interfaces.explorer.attention import VIEW, contrast, shares
+from markov_icl.interfaces.explorer.attention import KERNELS, VIEW, contrast, shares
 from markov_icl.tasks.prompts import MarkovTask
 from tests.interfaces.commands import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
@@ -95,12 +95,12 @@ def test_order_and_kernels_change_the_prompts_alone():
 
 def test_gpt2_looks_back_only(capsys):
     pytest.importorskip("transformers")
-    texts = {"model": "gpt2", "length": "3", "context": "4", "kernels": "2", "steps": "20"}
+    texts = {"model": "gpt2", "length": "3", "context": "8", "kernels": "2", "steps": "20"}
     outcome = look(VIEW, **texts)
     assert [p.name for p in outcome.pictures] == ["similarity", "layer-1", "layer-2", "layer-3", "contrast"]
     cells = np.array(figure_of(outcome, "layer-3").data[0].z, dtype=float)
-    assert np.isnan(cells[np.triu_indices(4)]).all()
-    assert np.isfinite(cells[np.tril_indices(4, -1)]).all()
+    assert np.isnan(cells[np.triu_indices(8)]).all()
+    assert np.isfinite(cells[np.tril_indices(8, -1)]).all()
     found = answer(capsys, *shlex.split(VIEW.command(read(VIEW, **texts)))[1:])
     assert outcome.rows[0]["value"] == found["loss"]
 
@@ -108,8 +108,8 @@ def test_gpt2_looks_back_only(capsys):
 @pytest.mark.parametrize(
     ("texts", "control", "message"),
     [
-        ({"context": "16", "kernels": "3"}, "kernels", "divides 16 chains"),
-        ({"context": "4", "kernels": "4"}, "kernels", "divides 4 chains"),
+        ({"context": "18", "kernels": "4"}, "context", "multiple of 4"),
+        ({"context": "9", "kernels": "2"}, "context", "multiple of 2"),
         ({"model": "gpt2", "context": "32", "steps": "1000"}, "steps", "at most 312 steps"),
     ],
 )
@@ -125,6 +125,10 @@ def test_says_what_to_install(monkeypatch):
     with pytest.raises(attention.Refused, match="markov-icl\\[hf\\]"):
         VIEW.refuse(read(VIEW, model="gpt2"))
     VIEW.refuse(read(VIEW, model="lsa"))
+
+
+def test_kernels_are_those_of_figure_seven():
+    assert tuple(map(int, KERNELS)) == GROUPS
 
 
 def test_is_declared_slow():

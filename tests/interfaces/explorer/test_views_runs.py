@@ -73,7 +73,9 @@ def test_all_runs_are_listed_and_every_link_opens(store, keys, figure):
 
 def test_a_list_of_one_experiment(store, keys, figure):
     view = runs_view(store.folder)
-    assert len(look(view, experiment="train").rows) == 2
+    some = look(view, experiment="train")
+    assert len(some.rows) == 2
+    assert "2 finished runs of train" in some.words
     other = look(view, experiment="fig4")
     assert (other.rows, other.pictures, [t for t, _ in other.links]) == ((), (), [f"figure {figure}"])
 

@@ -27,6 +27,9 @@ _GPT2_LAYERS = 3
 _MOST_STEPS = 10_000
 """Training steps times context of GPT-2: under a minute, also on a busy core."""
 
+KERNELS = ("1", "2", "4")
+"""As in Fig. 7."""
+
 _CONTROLS = (
     Control(
         "model",
@@ -39,8 +42,8 @@ _CONTROLS = (
     Control("layers", "Layers", "integer", 2, 1, 4, help="Of softmax and lsa; GPT-2 has three."),
     Control("heads", "Heads", "integer", 1, 1, 4, help="Of softmax and lsa, a layer; maps are their mean."),
     Control("length", "Length", "integer", 6, 2, 10, help="States in a chain."),
-    Control("context", "Context chains", "integer", 16, 4, 32, 4),
-    Control("kernels", "Kernels in a prompt", "integer", 4, 1, 4, help="They share the chains equally."),
+    Control("context", "Context chains", "integer", 16, 8, 32, 4, help="A multiple of 4."),
+    Control("kernels", "Kernels in a prompt", "choice", "4", choices=KERNELS, help="They share the chains equally."),
     Control("order", "Chains", "choice", "side by side", choices=("side by side", "in random order")),
     Control("average", "Maps of", "choice", "200 prompts", choices=("200 prompts", "one prompt")),
     Control("steps", "Training steps", "integer", 300, 20, 1000, 20, help="Of Adam, 64 prompts each."),
@@ -104,8 +107,8 @@ def _numbers(values: Values, *names: str) -> list[int]:
 
 def _shared(values: Values) -> None:
     context, kernels = _numbers(values, "context", "kernels")
-    if context % kernels or context == kernels:
-        raise Refused("kernels", f"expected a number that divides {context} chains into groups; got {kernels}")
+    if context % kernels:
+        raise Refused("context", f"expected a multiple of {kernels}, so that kernels share it; got {context}")
 
 
 def _bounded(values: Values) -> None:

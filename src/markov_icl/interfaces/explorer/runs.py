@@ -143,10 +143,11 @@ def _show_list(place: Store, experiment: str) -> Outcome:
     counts: dict[str, int] = {}
     for record in records:
         counts[record.experiment] = counts.get(record.experiment, 0) + 1
-    said = ", ".join(f"{count} of {name}" for name, count in sorted(counts.items())) or "none"
+    said = "" if len(counts) < 2 else f" ({', '.join(f'{n} of {name}' for name, n in sorted(counts.items()))})"
+    of = "" if experiment == _ALL else f" of {experiment}"
     older = f" Links open the newest {_MOST_LINKS}." if len(records) > _MOST_LINKS else ""
     words = (
-        f"**{_counted(len(records), 'finished run')}** ({said}) and {_counted(len(figures), 'figure')}. "
+        f"**{_counted(len(records), 'finished run')}{of}**{said} and {_counted(len(figures), 'figure')}. "
         f"Choose one below, or a mark in the picture.{older}"
     )
     rows: tuple[dict[str, object], ...] = tuple(vars(r) for r in reversed(records))[:_MOST_ROWS]
