@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ def explore(
     from markov_icl.interfaces.explorer.views import all_views
 
     listening = _bind(host, port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     source = functools.partial(all_views, store)
     views = source()
     jobs = Jobs(source)

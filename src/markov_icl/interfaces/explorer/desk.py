@@ -117,6 +117,12 @@ class Desk:
             session: whose computation this is; a new one takes the place of the session's last.
             cancel: stop what is being computed for the session instead.
         """
+        try:
+            return self._answered(view, texts, session, cancel)
+        except Exception as error:  # a view's mistake is one line on its page, never a traceback
+            return Answer(errors={"": f"internal error: {type(error).__name__} (please report it)"})
+
+    def _answered(self, view: View, texts: Mapping[str, str], session: str, cancel: bool) -> Answer:
         values, errors = _read(view, texts)
         if errors:
             self.jobs.stop(session)
@@ -130,7 +136,7 @@ class Desk:
             return Answer(query, errors=_beside(error))
         if cancel:
             self.jobs.stop(session)
-            return Answer(query, command, errors={"": "Cancelled. Change a value, or compute again."})
+            return Answer(query, command, errors={"": "Cancelled; change a value to compute again."})
         key = view.name, *sorted(values.items())
         result = None if view.fresh else self._recall(key)
         if result is not None:

@@ -173,7 +173,7 @@ def _work(pipe: Connection, views: ViewSource) -> None:
     """Answer jobs until the other end is closed; never print."""
     from markov_icl.interfaces.explorer.desk import as_result
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    threading.Thread(target=_end_with_server, daemon=True).start()
     known = {view.name: view for view in views()}
     while True:
         try:
@@ -202,6 +202,14 @@ def _work(pipe: Connection, views: ViewSource) -> None:
             pipe.send(answer)
         except OSError:
             return
+
+
+def _end_with_server() -> None:
+    """End this process when the server has ended without a word."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        server.join()
+        os._exit(0)
 
 
 def _plain(error: Exception) -> ValueError:

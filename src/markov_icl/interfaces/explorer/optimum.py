@@ -40,8 +40,8 @@ _LONGEST_SEARCH = 12
 """Longer chains get no best loss found: a search there takes minutes."""
 _MOST_DENSE = 3_000
 """Unknowns of a task that is not binary, whose matrix is always formed."""
-_QUICK_STARTS = 4
-_STARTS = 64
+_QUICK_LENGTH, _RANDOM_STARTS = 6, 48
+"""Up to this length only the starts guessed from ``X*`` are followed: they found the best of 32 random ones as well."""
 _BAYES_PROMPTS = 4096
 _TOLERANCE = 1e-6
 _BETWEEN, _AROUND = 44, 104
@@ -184,7 +184,7 @@ def _best(task: MarkovTask, form: ClosedForm, prove: bool, report: Report) -> Ru
         proof = certify(cheapest_exact(task), _TOLERANCE, _PROOF_SECONDS, progress)
         kind = f"{proof.status}: at least {proof.lower:.8g}, verified ({proof.verified})"
         return Rung("f* real", proof.upper, kind)
-    starts = _QUICK_STARTS if task.length <= 6 else _STARTS
+    starts = 0 if task.length <= _QUICK_LENGTH else _RANDOM_STARTS
     fit = search(
         Dense.of(form.moments),  # type: ignore[arg-type]
         1,
@@ -396,7 +396,7 @@ def _slow(values: Values) -> bool:
     length, states = int(str(values["length"])), int(str(values["states"]))
     if states > 2:
         return length > (4 if states == 3 else 3) or (length > 3 and values["proof"] == "certificate")
-    return length > (4 if values["proof"] == "certificate" else 6)
+    return length > (4 if values["proof"] == "certificate" else _QUICK_LENGTH)
 
 
 def _sized(values: Values) -> None:

@@ -40,7 +40,7 @@ def shell(views: Sequence[View]) -> Any:
             ),
             html.Main(
                 [
-                    html.Div([html.H1("", id="title"), html.P("", id="summary")], className="headline"),
+                    html.Div([html.H1("", id="title", tabIndex="-1"), html.P("", id="summary")], className="headline"),
                     html.Div(
                         [
                             html.Section(

@@ -157,7 +157,7 @@ def _command(values: Values) -> str:
     steps = int(str(values["steps"]))
     grid = ",".join(str(Fraction(k, steps + 1)) for k in range(1, steps + 1))
     contexts = ",".join(str(n) for n in range(1, int(str(values["most"])) + 1))
-    source = prior_option(values)
+    source = prior_option(_at_length_two(values))
     return f"markov-icl map {source} --p {grid} --contexts {contexts}"
 
 

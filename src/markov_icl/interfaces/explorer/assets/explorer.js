@@ -8,12 +8,17 @@
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const place = (id) => document.getElementById(id);
 
+  /* What the page is doing, for its style and for those who wait for it: ready, waiting or computing. */
+  const tell = (what) => (document.documentElement.dataset.state = what);
+
   function request() {
+    tell("waiting");
     clearTimeout(state.poll);
     clearTimeout(state.watch);
     state.busy = true;
     state.watch = setTimeout(() => {
       state.busy = false;
+      tell("ready");
       set("error-", { children: "The server does not answer. Is it still running?" });
     }, 30000);
     return { serial: ++state.serial, session, dark: prefersDark.matches };
@@ -29,6 +34,7 @@
   function open(address) {
     history.pushState(null, "", address);
     window.scrollTo(0, 0);
+    state.opened = true;
     set("visit", { data: visit() });
   }
 
@@ -52,6 +58,7 @@
   }
 
   const askSoon = (wait) => {
+    tell("waiting");
     clearTimeout(state.timer);
     state.timer = setTimeout(ask, wait);
   };
@@ -94,12 +101,16 @@
       set("work-share", { value: String(running[0]) });
     }
     if (answer.rows) state.last = answer;
-    document.documentElement.dataset.answered = String(answer.serial);
+    if (state.opened) requestAnimationFrame(() => place("title").focus());
+    state.opened = false;
     if (state.dirty) {
       state.dirty = false;
       ask();
     } else if (running) {
+      tell("computing");
       state.poll = setTimeout(ask, 250);
+    } else {
+      requestAnimationFrame(() => requestAnimationFrame(() => state.busy || tell("ready")));
     }
     return answer.serial;
   }
