@@ -29,6 +29,7 @@ __all__ = ["Record", "Store", "default_store"]
 
 _MARKER = "markov-icl-store.json"
 _VERSION = 1
+_FINDING = "finding.json"
 _OLD_SECONDS = 3600.0  # a folder is written in milliseconds: an older temporary one belongs to a killed process
 
 
@@ -243,6 +244,25 @@ class Store:
         with self._writing():
             self._keep(target, files, same)
         return target
+
+    def figures(self) -> tuple[str, ...]:
+        """Return the names of the figures that are kept, sorted."""
+        found = (self.folder / "figures").glob("[!.]*")
+        return tuple(sorted(path.name for path in found if (path / _FINDING).is_file()))
+
+    def read_figure(self, name: str) -> dict[str, bytes]:
+        """Return the files of a figure that is kept, such as ``figure.png``, by name.
+
+        Raises:
+            ValueError: if there is none of this name, or it cannot be read.
+        """
+        if name not in self.figures():
+            raise ValueError(f"expected a figure of the store; got {name!r:.60}, which is not there")
+        try:
+            paths = sorted((self.folder / "figures" / name).glob("[!.]*"))
+            return {path.name: path.read_bytes() for path in paths if path.is_file()}
+        except OSError as error:
+            raise ValueError(f"expected a readable figure {name}; got: {error.strerror}") from None
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

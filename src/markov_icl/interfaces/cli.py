@@ -15,6 +15,7 @@ from markov_icl.interfaces import (
     depth_commands,
     doctor_command,
     experiment_commands,
+    explore_command,
     hardness_commands,
     ladder_command,
     landscape_commands,
@@ -55,6 +56,7 @@ for commands in (
     reproduce_command,
     claims_command,
     report_command,
+    explore_command,
     bench_command,
     doctor_command,
 ):

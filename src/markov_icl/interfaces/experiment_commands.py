@@ -160,7 +160,7 @@ def list_runs(
         output.print_json({"store": str(place.folder), "runs": [vars(record) for record in records]})
         return
     rows = [
-        (r.key[:_SHORT], r.experiment, r.part, r.scale, r.seed, f"{r.seconds:.1f}", r.finished, r.digest[:6])
+        (r.key[:_SHORT], r.experiment, r.part, r.scale, r.seed, f"{r.seconds:.1f}", r.finished[:19].replace("T", " "), r.digest[:6])
         for r in records
     ]
     header = ("run", "of", "point", "scale", "seed", "seconds", "finished", "code")
