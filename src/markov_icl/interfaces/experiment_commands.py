@@ -160,11 +160,16 @@ def list_runs(
         output.print_json({"store": str(place.folder), "runs": [vars(record) for record in records]})
         return
     rows = [
-        (r.key[:_SHORT], r.experiment, r.part, r.scale, r.seed, f"{r.seconds:.1f}", r.finished[:19].replace("T", " "), r.digest[:6])
+        (r.key[:_SHORT], r.experiment, r.part, r.scale, r.seed, f"{r.seconds:.1f}", _readable(r.finished), r.digest[:6])
         for r in records
     ]
     header = ("run", "of", "point", "scale", "seed", "seconds", "finished", "code")
     output.print_table(f"{len(records)} runs in {place.folder}", header, rows)
+
+
+def _readable(moment: str) -> str:
+    """Return date and time to the second; the store keeps microseconds, to tell runs apart."""
+    return moment[:19].replace("T", " ")
 
 
 def _records(folder: Path | None, experiment: str | None = None) -> tuple[Any, list[Any]]:
