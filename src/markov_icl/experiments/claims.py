@@ -38,8 +38,9 @@ def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
     known |= {claim.figure: claim for claim in CLAIMS if claim.figure is not None}
     unknown = [name for name in names if _plain(name) not in known]
     if unknown:
-        places = ", ".join(place for claim in CLAIMS for place in claim.places)
-        raise ValueError(f"expected statements of the paper, such as {places}; got {unknown[0]!r:.40}")
+        raise ValueError(
+            f"expected statements of the paper, such as Lemma 3.1, Theorem C.14 or fig5; got {unknown[0]!r:.40}"
+        )
     wanted = {known[_plain(name)].name for name in names}
     return tuple(claim for claim in CLAIMS if claim.name in wanted)
 

@@ -13,6 +13,7 @@ from markov_icl.experiments.claims import Checked, Finding, check_claims
 from markov_icl.experiments.evaluation import evaluate_held_out, standard_predictors
 from markov_icl.experiments.figure_claims import NOT_RUN
 from markov_icl.experiments.figures import OWN_FIGURES, figure
+from markov_icl.experiments.store import Store
 from markov_icl.files import atomic
 from markov_icl.interfaces.figure_report import FigureRuns, figure_section, figures_for_report
 from markov_icl.interfaces.hardness_report import hardness_section
@@ -79,6 +80,8 @@ def write_report(
     Raises:
         ValueError: if ``folder`` cannot be a folder, or ``store`` no store.
     """
+    if store is not None:
+        Store(store)  # a wrong one is refused before anything is written
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
