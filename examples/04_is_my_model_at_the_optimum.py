@@ -78,7 +78,7 @@ distance = np.linalg.norm(X - fit.minima[0].X) / np.linalg.norm(fit.minima[0].X)
 print(f"relative distance of the best of 32 starts to the global minimum: {distance:.1e}")
 assert distance < 1e-3
 gap = exact.loss - proof.lower
-print(f"no parameters of one layer gain more than {gap:.1e}")
+print(f"no parameters of one layer with one head gain more than {gap:.1e}")
 assert 0 <= gap < 2e-6
 
 figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
