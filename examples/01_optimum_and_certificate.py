@@ -66,6 +66,8 @@ for block, axis in enumerate(axes):
     square = np.full((3, 3), np.nan)
     square[rows, columns] = form.X.reshape(2, -1)[block]
     image = axis.imshow(square, cmap="RdBu_r", vmin=-top, vmax=top)
+    axis.set_xticks(range(3), ["1", "2", "3"])
+    axis.set_yticks(range(3), ["1", "2", "3"])
     axis.set_title(f"block {block + 1} of X*")
 figure.colorbar(image, ax=axes)
 
@@ -101,7 +103,7 @@ losses = np.array([[best_loss(direction(up, around)) for around in angles] for u
 assert losses.min() >= fit.loss - 1e-12
 
 figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-drawn = axis.contourf(angles, heights, losses, levels=30, cmap="viridis")
+drawn = axis.contourf(angles, heights, losses, levels=np.linspace(0.254, 0.3, 47), cmap="viridis", extend="max")
 for minimum, mark in zip(fit.minima, "*o", strict=True):
     b = minimum.b[0] / np.linalg.norm(minimum.b[0])
     b = b if np.arctan2(b[1], b[0]) >= 0 else -b
