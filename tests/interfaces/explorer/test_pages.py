@@ -23,7 +23,7 @@ OTHERS = {
     ("landscape", "prior"): {"text": "dirichlet:1/2"},
     ("realizability", "prior"): {"text": "beta:2,1,1,2"},
     ("optimum", "proof"): {"beside": {"length": "3"}},
-    ("runs", "show"): {"text": "no-such-run"},
+    ("runs", "show"): {"text": "fig4-quick-3"},
 }
 """Controls whose next value says nothing by itself: another value, or what stands beside it."""
 BAD = {"integer": "1.5", "real": "abc", "choice": "nonsense", "points": "1;2", "text": "x" * 401}
