@@ -52,7 +52,7 @@ TEXTS = """(quiet) => {
 """Every visible text with its colour and what lies behind it."""
 
 
-def ready(page, timeout=20_000):
+def ready(page, timeout=40_000):
     """Wait until the page has its answer and has drawn it."""
     page.wait_for_function("() => document.documentElement.dataset.state === 'ready'", timeout=timeout)
     page.wait_for_function(
@@ -68,7 +68,7 @@ def shown(page):
     return page.evaluate(SHOWN)
 
 
-def changed(page, before, timeout=20_000):
+def changed(page, before, timeout=40_000):
     """Wait until the page shows something else than before, and is ready."""
     page.wait_for_function(f"(before) => ({SHOWN})() !== before", arg=before, timeout=timeout)
     return ready(page, timeout)

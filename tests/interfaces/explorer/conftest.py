@@ -1,11 +1,14 @@
 """A served explorer and a browser, for all tests of this folder that ask for them."""
 
+import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,18 +19,34 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 
 def filled_store(folder):
-    """Write a few runs, so that the page Runs has something to show."""
-    from markov_icl.experiments.points import Point
+    """Write a few runs and a figure of them, so that the page Runs has something to show."""
+    from markov_icl.experiments.points import Point, parquet
     from markov_icl.experiments.spec import Spec, code_of
     from markov_icl.experiments.store import Store
     from markov_icl.tasks.prompts import MarkovTask
 
-    store = Store(folder)
+    store, keys = Store(folder), []
     for seed in range(3):
         spec = Spec("train", "depth=1", MarkovTask(length=3), {"kind": "lsa"}, {"steps": 3}, {"prompts": 7}, seed)
         rows = tuple(Point("model", "loss", float(step), 0.5 / (1 + step) + 0.01 * seed, 0.01) for step in range(4))
-        store.write(spec, code_of("sweep"), rows, 0.5)
+        keys.append(store.write(spec, code_of("sweep"), rows, 0.5))
+    finding = {"runs": keys, "verdict": "holds", "computed": "The loss falls.", "tolerance": "exact"}
+    files = {"figure.png": white(4, 2), "rows.parquet": parquet(rows), "finding.json": json.dumps(finding).encode()}
+    store.publish("fig4-quick-3", files)
     return folder
+
+
+def white(width, height):
+    """Return a white PNG picture."""
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress((b"\0" + b"\xff" * width) * height)),
+        (b"IEND", b""),
+    ]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 @pytest.fixture(scope="session")

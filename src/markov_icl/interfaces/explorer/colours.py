@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from markov_icl.interfaces.explorer.drawing import SIGNED
+
 __all__ = ["INK", "LINE", "PAPER", "QUIET", "template", "text_on", "themed"]
 
-PAPER, INK, QUIET, LINE = "#ffffff", "#1c2733", "#55606e", "#d9dee5"
+PAPER, INK, QUIET, LINE = "#fffffe", "#1c2733", "#55606e", "#d9dee5"
 _DARK = {PAPER: "#14181d", INK: "#e6eaef", QUIET: "#a5b0bd", LINE: "#323b46"}
+_EVEN = 0.179
+"""The relative luminance on which black and white stand out alike, 4.58 to 1."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 def text_on(share: float) -> str:
-    """Return the colour of text on the scale of signed quantities, at ``share`` in [-1, 1] of its range."""
-    return "#fdfdfd" if abs(share) > 0.72 else "#141c24"
+    """Return black or white, whichever stands out on the scale of signed quantities at ``share`` in [-1, 1]."""
+    place = (share + 1) / 2
+    upper = next((k for k, (stop, _) in enumerate(SIGNED) if stop >= place and k), len(SIGNED) - 1)
+    (low, one), (high, other) = SIGNED[upper - 1], SIGNED[upper]
+    weight = min(max((place - low) / (high - low), 0.0), 1.0)
+    mixed = [(1 - weight) * int(one[k : k + 2], 16) + weight * int(other[k : k + 2], 16) for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in mixed)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#ffffff" if luminance < _EVEN else "#000000"
 
 
 def themed(figure: dict[str, Any], dark: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Flask, Request
 
 __all__ = ["MOST_BYTES", "guard"]
 
@@ -49,9 +49,11 @@ def guard(server: Flask, host: str, scripts: Sequence[str]) -> None:
         if len(request.full_path) > _MOST_ADDRESS:
             return refuse(414, f"expected an address of at most {_MOST_ADDRESS} characters")
         if request.method == "POST":
-            if request.content_length is None or request.content_length > MOST_BYTES:
+            if request.content_length is None:
+                return refuse(411, "expected a body with its length")
+            if request.content_length > MOST_BYTES:
                 return refuse(413, f"expected a body of at most {MOST_BYTES} bytes")
-            if not isinstance(request.get_json(silent=True), dict):
+            if not _is_object(request):
                 return refuse(400, "expected a JSON object")
         return None
 
@@ -71,6 +73,13 @@ def guard(server: Flask, host: str, scripts: Sequence[str]) -> None:
             return refuse(error.code or 500, error.name)
         server.logger.error("%s: %s", type(error).__name__, " ".join(str(error).split())[:200])
         return refuse(500, "internal error")
+
+
+def _is_object(request: Request) -> bool:
+    try:
+        return isinstance(request.get_json(silent=True), dict)
+    except RecursionError:
+        return False
 
 
 def _name(host: str) -> str:

@@ -26,8 +26,11 @@ class Refused(ValueError):  # noqa: N818
     """A value that its control accepts but the view does not; shown beside that control."""
 
     def __init__(self, control: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(control, message)
         self.control = control
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""How long a reader waits: measured in the browser, printed, and held to the limits."""
+
+import statistics
+import sys
+import time
+
+from tests.interfaces.explorer.browsing import ready
+
+FIRST_PAINT = 1.5
+"""Seconds from the request to the drawn pictures of Optimum, the server being up."""
+CHANGE = 0.3
+"""Seconds from a slider's change to the drawn pictures, median, at length 6 or less."""
+LOADS, CHANGES = 3, 12
+
+DRAWN = """() => [...document.querySelectorAll('.graph')].length === 2
+  && [...document.querySelectorAll('.graph')].every((g) => g.querySelector('.main-svg .plot .trace, .main-svg .hm'))"""
+WATCH = """() => {
+  window.drawn = [];
+  const note = () => drawn.push(performance.now());
+  for (const g of document.querySelectorAll('.js-plotly-plot')) g.on('plotly_afterplot', note);
+  document.addEventListener('input', () => { window.began = performance.now(); window.drawn = []; }, true);
+}"""
+
+
+def say(capsys, line):
+    with capsys.disabled():
+        sys.stdout.write(f"\n  {line}\n")
+
+
+def test_first_meaningful_paint(tab, capsys):
+    """Both pictures of Optimum are drawn, in a browser that has nothing of the page in its cache."""
+    seconds = []
+    for _ in range(LOADS):
+        began = time.perf_counter()
+        page = tab("/")
+        page.wait_for_function(DRAWN, polling=10)
+        seconds.append(time.perf_counter() - began)
+        page.context.close()
+    say(
+        capsys,
+        f"first meaningful paint of Optimum: {min(seconds):.2f} s (loads: {', '.join(f'{s:.2f}' for s in seconds)})",
+    )
+    assert min(seconds) < FIRST_PAINT
+
+
+def test_a_slider_change(tab, capsys):
+    """From the key that moves the slider to both pictures drawn again, none of them in the server's cache."""
+    for length in (4, 6):
+        page = ready(tab(f"/optimum?length={length}&n=23"))
+        page.evaluate(WATCH)
+        page.locator("#slide-p").focus()
+        seconds = []
+        for _ in range(CHANGES):
+            page.keyboard.press("ArrowRight")
+            page.wait_for_function("() => window.drawn.length >= 2", polling=10)
+            seconds.append(page.evaluate("(Math.max(...drawn) - began) / 1000"))
+            ready(page)
+        middle = statistics.median(seconds)
+        told = f"median {1000 * middle:.0f} ms of {CHANGES}, most {1000 * max(seconds):.0f} ms"
+        say(capsys, f"slider change at length {length}: {told}")
+        assert middle < CHANGE
+        page.context.close()
