@@ -7,7 +7,8 @@ import pytest
 
 from markov_icl.experiments.fig07 import GROUPS, _contrast, grouped, similarity
 from markov_icl.interfaces.explorer import attention
-from markov_icl.interfaces.explorer.attention import KERNELS, VIEW, contrast, shares
+from markov_icl.interfaces.explorer.attention import KERNELS, VIEW
+from markov_icl.interfaces.explorer.contrasts import contrast, shares
 from markov_icl.tasks.prompts import MarkovTask
 from tests.interfaces.commands import answer
 from tests.interfaces.explorer.looking import figure_of, look, read

@@ -10,7 +10,8 @@ from fractions import Fraction
 import pytest
 
 from markov_icl.hardness.separability import Instance, is_proof, separate
-from markov_icl.interfaces.explorer.hardness import GRAPHS, VIEW, clip
+from markov_icl.interfaces.explorer.hardness import GRAPHS, VIEW
+from markov_icl.interfaces.explorer.separation import clip
 from markov_icl.interfaces.explorer.view import Refused
 from markov_icl.interfaces.graphs import read_graph
 from tests.interfaces.commands import answer
