@@ -40,6 +40,8 @@ TOO_SLOW = {
     "train --length 6": "10 s with checked annotations, under a second without",
     "mi.train(": "a thousand steps of 4,000 prompts: half a minute",
     "mi.evaluate(": "scores eleven predictors on 10,000 prompts: a minute",
+    "explore": "a server, which runs until it is stopped",
+    "reproduce fig5": "two minutes of trainings and certificates",
     "map": "1,960 exact minimizers: 5 s; the command is tested in test_cli.py",
 }
 """Commands and statements of README.md that its test leaves out, and why. Other pages say so beside the block."""

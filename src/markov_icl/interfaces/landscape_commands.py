@@ -107,11 +107,12 @@ def map_command(
         return
     yes = result.realizable
     rows = []
+    half = len(result.p) // 2
     for k, n in enumerate(result.n):
         reached = [result.p[i] for i in range(len(result.p)) if yes[i, k]]
         span = f"{float(min(reached)):.4g} .. {float(max(reached)):.4g}" if reached else "none"
-        middle = result.p[len(result.p) // 2]
-        b2 = result.b[len(result.p) // 2, k, 1]
-        rows.append((n, f"{len(reached)} of {len(result.p)}", span, "not real" if b2 != b2 else f"{b2:.6g}"))
-    header = ("n", "reached", "p", f"b2 of Theorem 3.3 at p = {middle}")
+        b2 = result.b[half, k, 1]
+        missing = "none: X1 = 0" if yes[half, k] else "not real"  # the formula divides by X1
+        rows.append((n, f"{len(reached)} of {len(result.p)}", span, missing if b2 != b2 else f"{b2:.6g}"))
+    header = ("n", "reached", "p", f"b2 of Theorem 3.3 at p = {result.p[half]}")
     output.print_table("Start probabilities whose optimum real parameters reach", header, rows)
