@@ -86,15 +86,16 @@ def test_a_page_is_whole_in_any_light_and_width(tab, gallery, view):
 
 @EACH
 def test_each_control_changes_what_is_shown(tab, view):
+    page = tab(f"/{view.name}")
+    start = page.url
     for control in view.controls:
         beside = OTHERS.get((view.name, control.name), {}).get("beside", {})
-        page = ready(tab(f"/{view.name}?" + urlencode(beside)))
-        before = shown(page)
+        page.goto(f"{start}?{urlencode(beside)}")
+        before = shown(ready(page))
         enter(page, control, other(view, control))
         changed(page, before)
         assert page.locator(".error:not(:empty)").count() == 0
         assert f"{control.name}=" in page.url
-        page.context.close()
 
 
 @EACH
