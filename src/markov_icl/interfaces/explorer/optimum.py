@@ -41,8 +41,6 @@ _EXACT_LENGTH = 4
 """Up to this length fractions take a few milliseconds."""
 _LONGEST_SEARCH = 12
 """Longer chains get no best loss found: a search there takes minutes."""
-_MOST_DENSE = 3_000
-"""Unknowns of a task that is not binary, whose matrix is always formed."""
 _QUICK_LENGTH, _FOLLOWED = 6, 8
 """Up to this length so many guesses are followed down: on 100 tasks one of them led to the best of all the guesses."""
 _RANDOM_STARTS = 48
