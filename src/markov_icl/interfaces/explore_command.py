@@ -65,12 +65,15 @@ def _bind(host: str, port: int) -> Any:
     """Return a bound socket, so that a port in use is said before anything slow."""
     import socket
 
+    listening = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
+        if listening is not None:
+            listening.close()
         why = error.strerror or str(error)
         raise ValueError(f"expected a free port on this machine; got {host}:{port} ({why}; try --port 0)") from None
     return listening

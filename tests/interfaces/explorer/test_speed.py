@@ -13,7 +13,7 @@ CHANGE = 0.3
 LOADS, CHANGES = 3, 12
 
 DRAWN = """() => [...document.querySelectorAll('.graph')].length === 2
-  && [...document.querySelectorAll('.graph')].every((g) => g.querySelector('.main-svg .plot .trace, .main-svg .hm'))"""
+  && [...document.querySelectorAll('.graph')].every((g) => g.querySelector('.hm image, .bars .point path'))"""
 WATCH = """() => {
   window.drawn = [];
   const note = () => drawn.push(performance.now());

@@ -133,7 +133,7 @@ class Desk:
             view.refuse(values)
         except ValueError as error:
             self.jobs.stop(session)
-            return Answer(query, errors=_beside(error))
+            return Answer(errors=_beside(error))
         if cancel:
             self.jobs.stop(session)
             return Answer(query, command, errors={"": "Cancelled; change a value to compute again."})
@@ -148,13 +148,13 @@ class Desk:
                 if isinstance(state, Running):
                     return Answer(query, command, running=(state.share, state.words))
                 if isinstance(state, Failed):
-                    return Answer(query, command, errors=_beside(state.error))
+                    return Answer(errors=_beside(state.error))
                 result = state
             else:
                 self.jobs.stop(session)
                 result = self._compute(view, values)
         except ValueError as error:
-            return Answer(query, command, errors=_beside(error))
+            return Answer(errors=_beside(error))
         if not view.fresh:
             self._keep(key, result)
         return Answer(query, command, result=result)
