@@ -13,7 +13,8 @@ test: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not slow and not timed" -n 2 --dist loadfile
+	$(BIN)/pytest -m "timed and not slow"
 
 # Warnings are errors. The pages are in docs/build/html.
 docs: $(READY)

@@ -218,7 +218,7 @@ def test_scores_are_what_they_say():
     np.testing.assert_allclose([low.excess, low.excess_se], [gap.mean(), gap.std(ddof=1) / np.sqrt(500)])
     assert (top.excess, top.excess_se) == (0, 0)
     assert table.row("constant") is low
-    with pytest.raises(ValueError, match="expected one of constant, Bayes; got 'SVM'"):
+    with pytest.raises(ValueError, match="expected one of constant or Bayes; got 'SVM'"):
         table.row("SVM")
 
 

@@ -637,6 +637,7 @@ def test_files_of_models_are_checked(capsys, tmp_path):
     assert file.read_bytes() == before
 
 
+@pytest.mark.timed
 def test_bench(capsys):
     result = answer(capsys, "bench", "sampling", "--repeat", 1)
     assert {"fast", "literal", "ratio", "unit", "environment"} <= set(result)

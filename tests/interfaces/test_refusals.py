@@ -42,6 +42,7 @@ GOOD = {
     "runs show": ["last"],
     "runs compare": ["first", "last"],
     "runs export": ["--out", "rows.csv"],
+    "claims": ["Lemma 3.1"],
     "bench": ["recovery", "--repeat", 1],
     "doctor": [],
 }
@@ -66,6 +67,7 @@ BAD = {
     "runs show": ["zzz"],
     "runs compare": ["zzz", "zzz"],
     "runs export": ["--out", "rows.txt"],
+    "claims": ["Lemma 99"],
     "doctor": ["--fast"],
     "explore": ["--port", "nowhere"],
 }

@@ -29,10 +29,7 @@ def explore(
     store: Annotated[Path | None, typer.Option("--store", help="Folder of runs to show.")] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
-    """An interactive page in your browser: optimum, landscape, layers, attention, hardness, runs.
-
-    Nothing is loaded from or sent outside this machine. Example: markov-icl explore --port 8050
-    """
+    """An interactive page in your browser, on this machine only: optimum, landscape, layers, hardness and more."""
     _require_extra()
     from markov_icl.interfaces.explorer.app import make_app
     from markov_icl.interfaces.explorer.desk import Desk

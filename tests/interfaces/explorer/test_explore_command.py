@@ -45,17 +45,24 @@ def test_a_missing_extra_says_what_to_install(capsys, monkeypatch):
     assert "pip install 'markov-icl[web]'" in err
 
 
+def _heed_interrupts():
+    """A shell starts background jobs with SIGINT ignored, and they hand that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_told_to(how):
     pytest.importorskip("dash", reason="the extra web is not installed")
     command = [sys.executable, "-m", "markov_icl", "explore", "--port", "0", "--no-browser"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_heed_interrupts
     ) as server:
-        assert server.stdout.readline().startswith("explorer: http://127.0.0.1:")
-        server.send_signal(how)
-        out, err = server.communicate(timeout=20)
+        try:
+            assert server.stdout.readline().startswith("explorer: http://127.0.0.1:")
+            server.send_signal(how)
+            _, err = server.communicate(timeout=20)
+        finally:
+            server.kill()
     assert "Traceback" not in err
     assert server.returncode in (0, 130)
-    del out

@@ -4,6 +4,8 @@ import statistics
 import sys
 import time
 
+import pytest
+
 from tests.interfaces.explorer.browsing import ready
 
 FIRST_PAINT = 1.5
@@ -20,6 +22,8 @@ WATCH = """() => {
   for (const g of document.querySelectorAll('.js-plotly-plot')) g.on('plotly_afterplot', note);
   document.addEventListener('input', () => { window.began = performance.now(); window.drawn = []; }, true);
 }"""
+
+pytestmark = pytest.mark.timed
 
 
 def say(capsys, line):
