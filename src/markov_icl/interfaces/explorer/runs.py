@@ -32,6 +32,7 @@ _SHORT = 10
 _MOST_LINKS, _MOST_PICTURES, _MOST_CURVES, _MOST_ROWS = 60, 6, 12, 2000
 _MOST_BYTES = 4_000_000
 _ALL = "all"
+_EMPTY = "The first one takes seconds: `markov-icl reproduce fig10`, then reload this page."
 
 
 def runs_view(store: Path | None = None) -> View:
@@ -146,9 +147,8 @@ def _show_list(place: Store, experiment: str) -> Outcome:
     said = "" if len(counts) < 2 else f" ({', '.join(f'{n} of {name}' for name, n in sorted(counts.items()))})"
     of = "" if experiment == _ALL else f" of {experiment}"
     older = f" Links open the newest {_MOST_LINKS}." if len(records) > _MOST_LINKS else ""
-    words = (
-        f"**{_counted(len(records), 'finished run')}{of}**{said} and {_counted(len(figures), 'figure')}. "
-        f"Choose one below, or a mark in the picture.{older}"
+    words = f"**{_counted(len(records), 'finished run')}{of}**{said} and {_counted(len(figures), 'figure')}. " + (
+        f"Choose one below, or a mark in the picture.{older}" if records else _EMPTY
     )
     rows: tuple[dict[str, object], ...] = tuple(vars(r) for r in reversed(records))[:_MOST_ROWS]
     pictures = (_draw_list(records),) if records else ()
