@@ -68,14 +68,14 @@ def test_optimum_is_what_its_command_says(capsys, tmp_path, texts):
     bayes = rows["Bayes"]
     losses = [rows[name]["value"] for name in ("E y²", "f* real", "f~* enlarged")]
     assert losses[0] >= losses[1] >= losses[2] - 1e-12
-    assert bayes["value"] <= losses[2] + 5 * (bayes["standard error"] or 0)
+    assert bayes["value"] <= losses[2] + 5 * (bayes["error"] or 0)
 
 
 def test_the_bayes_loss_is_that_of_a_fixed_kernel():
     """With one kernel there is nothing to learn: the variance of the next state, in closed form."""
     rows = rows_of(outcome_of(OPTIMUM, length="2", prior="fixed:0.7,0.3;0.4,0.6", p="0.5"), "quantity")
     exact = 0.5 * 0.7 * 0.3 + 0.5 * 0.4 * 0.6
-    assert abs(rows["Bayes"]["value"] - exact) < 6 * rows["Bayes"]["standard error"]
+    assert abs(rows["Bayes"]["value"] - exact) < 6 * rows["Bayes"]["error"]
 
 
 def test_a_certificate_is_called_one_and_a_search_is_not():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from markov_icl.interfaces.explorer.drawing import COLOURS
-from markov_icl.interfaces.explorer.optimum import (
+from markov_icl.interfaces.explorer.task_controls import (
     CONTEXT,
     LENGTH,
     PRIOR,

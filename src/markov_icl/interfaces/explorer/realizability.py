@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from markov_icl.interfaces.explorer.drawing import SIGNED
-from markov_icl.interfaces.explorer.optimum import CONTEXT, PRIOR, P, prior_option, read_task
+from markov_icl.interfaces.explorer.task_controls import CONTEXT, PRIOR, P, prior_option, read_task
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
 
 if TYPE_CHECKING:
