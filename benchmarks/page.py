@@ -17,6 +17,7 @@ CURVES = {
     "certify": ("certificate", "^"),
     "recovery": ("recovery from floats", "v"),
 }
+LENGTHS = (6, 11, 21, 33, 65)
 INTRO = """# Benchmarks
 
 Written by `benchmarks/page.py` from `benchmarks/results/*.json`; `make bench` measures again (about ten minutes on 2
@@ -39,6 +40,8 @@ def main() -> None:
         rows = [r for r in rows if not r["case"].startswith("moments")]
         axes[0, 0].loglog([r["length"] for r in rows], [r["fast"] for r in rows], marker + "-", label=label)
     axes[0, 0].set_xlabel("length of a chain")
+    axes[0, 0].set_xticks(LENGTHS, [str(length) for length in LENGTHS])
+    axes[0, 0].set_xticks([], minor=True)
     axes[0, 0].set_ylabel("seconds")
     axes[0, 0].legend(fontsize=8, frameon=False)
     with atomic(DOCS / "benchmarks.png") as temporary:
