@@ -64,6 +64,10 @@ def enter(page, control, text):
         box.press("Enter")
 
 
+HEIGHTS = """all => all.map(g => [g.querySelector('.main-svg').clientHeight, parseFloat(g.style.minHeight)])"""
+"""Of each picture as it is drawn, and as its view wants it at least, in pixels."""
+
+
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
     given = os.environ.get("MARKOV_ICL_SCREENSHOTS")
@@ -84,6 +88,9 @@ def test_a_page_is_whole_in_any_light_and_width(tab, gallery, view):
     assert all(len(alt) > 20 for alt in page.locator("[role=img]").evaluate_all("all => all.map(a => a.ariaLabel)"))
     for width, height in ((1360, 900), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(600)  # plotly waits before it follows a window that changes
+        heights = page.locator(".graph").evaluate_all(HEIGHTS)
+        assert all(drawn >= 0.99 * wanted >= 100 for drawn, wanted in heights), heights
         for colours in ("light", "dark"):
             page.emulate_media(color_scheme=colours)
             page.wait_for_timeout(60)

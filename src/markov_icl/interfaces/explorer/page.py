@@ -169,6 +169,7 @@ def pictures(result: Result, dark: bool) -> list[Any]:
                     id=_part("graph", one),
                     role="img",
                     className="graph",
+                    style=_room(one),
                     **{"aria-label": one["alt"]},
                 ),
             ],
@@ -179,12 +180,17 @@ def pictures(result: Result, dark: bool) -> list[Any]:
     ]
 
 
+def _room(one: dict[str, Any]) -> dict[str, str]:
+    """Return the style that keeps a picture's height: plotly forgets it when the window is resized."""
+    return {"minHeight": f"{one['figure'].get('layout', {}).get('height', 300)}px"}
+
+
 def repaint(result: Result, dark: bool) -> list[tuple[dict[str, str], dict[str, Any]]]:
     """Return what changes in the pictures of :func:`pictures` when another result has the same names."""
     changes: list[tuple[dict[str, str], dict[str, Any]]] = []
     for one in result.pictures:
         changes.append((_part("picture", one), {"figure": themed(one["figure"], dark)}))
-        changes.append((_part("graph", one), {"aria-label": one["alt"]}))
+        changes.append((_part("graph", one), {"aria-label": one["alt"], "style": _room(one)}))
         changes.append((_part("title", one), {"children": one["title"]}))
     return changes
 
