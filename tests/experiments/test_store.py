@@ -61,7 +61,7 @@ def test_a_key_follows_every_field_and_the_code():
 
 
 def test_the_code_is_what_a_module_imports():
-    assert code_of("sweep").digest != code_of("gap").digest
+    assert code_of("sweep").digest != code_of("gap_figure").digest
     assert code_of("sweep").files > 20
     with pytest.raises(ValueError, match="expected a module"):
         code_of("../features")
@@ -255,6 +255,19 @@ def test_pictures_replace_the_ones_of_before(store):
     assert [(p.name, p.read_bytes()) for p in first.iterdir()] == [("figure.png", b"3")]
     assert [p.name for p in (store.folder / "figures").iterdir()] == ["fig5-quick"]
     assert len(list(store.folder.glob("aside/fig5-quick-*/fig5-quick/figure.svg"))) == 1
+
+
+def test_figures_are_read_by_the_names_that_the_store_lists(store):
+    assert store.figures() == ()
+    files = {"finding.json": b"{}", "figure.png": b"1"}
+    for name in ("fig5-quick-5", "fig10-quick-5"):
+        store.publish(name, files)
+    (store.folder / "figures" / "half").mkdir()
+    assert store.figures() == ("fig10-quick-5", "fig5-quick-5")
+    assert store.read_figure("fig5-quick-5") == files
+    for name in ("half", "fig7-quick-5", "../runs", ""):
+        with pytest.raises(ValueError, match="expected a figure of the store; got"):
+            store.read_figure(name)
 
 
 def test_the_usual_place(monkeypatch, tmp_path):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from markov_icl.landscape.minimizer import minimizer
+from markov_icl.landscape.realizable import loss_and_gradient
 from markov_icl.recovery import fit as fits
 from markov_icl.recovery.fit import best, realize, search
-from markov_icl.recovery.matrix_free import MatrixFree, approach, is_beyond_dense, loss_and_gradient, reduced
+from markov_icl.recovery.matrix_free import MatrixFree, approach, is_beyond_dense, reduced
 from markov_icl.recovery.projection import forms, frame, project
 from markov_icl.recovery.quadratic import Dense
 from markov_icl.recovery.starts import balance

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from markov_icl.experiments.claim import Finding
 from markov_icl.experiments.experiment import Experiment
-from markov_icl.experiments.gap import CertifiedGap, certified_gap
 from markov_icl.experiments.points import Outcome, Point, series
 from markov_icl.experiments.spec import Spec
+from markov_icl.landscape.minimizer import minimizer
+from markov_icl.recovery.certify import certify
 from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["EXPERIMENT", "assemble"]
+__all__ = ["EXPERIMENT", "CertifiedGap", "assemble"]
 
 _CONTEXTS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
 _SCALES: dict[str, dict[str, Any]] = {
@@ -22,6 +25,27 @@ _SCALES: dict[str, dict[str, Any]] = {
     "paper": {"lengths": list(range(2, 12)), "contexts": _CONTEXTS},
 }
 _TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class CertifiedGap:
+    """Certified losses over transformer parameters beside the enlarged optimum; uniform prior and starts.
+
+    Attributes:
+        lengths: ``[L]``.
+        contexts: ``[C]``.
+        floor: ``f~*``, squared states, ``[L, C]``.
+        lower: verified lower bound on ``f*``, ``[L, C]``.
+        upper: loss attained, ``[L, C]``.
+        certified: whether the interval is within the tolerance, ``[L, C]``.
+    """
+
+    lengths: tuple[int, ...]
+    contexts: tuple[int, ...]
+    floor: Float[np.ndarray, "L C"]
+    lower: Float[np.ndarray, "L C"]
+    upper: Float[np.ndarray, "L C"]
+    certified: np.ndarray
 
 
 def specs(scale: str, seeds: int) -> tuple[Spec, ...]:
@@ -40,13 +64,14 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     """Return ``f~*`` and the verified interval of ``f*``; ``x`` is n."""
     task = spec.task
     assert isinstance(task, MarkovTask)
-    found = certified_gap([task.length], [task.context], spec.settings["tolerance"])
-    values = {"enlarged optimum": found.floor, "lower bound": found.lower, "loss attained": found.upper}
-    name, x = f"length {task.length}", float(task.context)
-    return (
-        *(Point(name, measure, x, float(value[0, 0])) for measure, value in values.items()),
-        Point(name, "certified", x, float(found.certified[0, 0])),
-    )
+    proof = certify(task, spec.settings["tolerance"])
+    values = {
+        "enlarged optimum": minimizer(task, "dense").loss,
+        "lower bound": proof.lower,
+        "loss attained": proof.upper,
+        "certified": float(proof.status == "certified"),
+    }
+    return tuple(Point(f"length {task.length}", name, float(task.context), value) for name, value in values.items())
 
 
 def assemble(outcomes: Sequence[Outcome]) -> CertifiedGap:

@@ -17,7 +17,7 @@ from markov_icl.choices import unknown
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.spec import TaskSpec, task_to_dict
 
-__all__ = ["SCALES", "Code", "Spec", "code_of", "run_key", "spec_from_dict"]
+__all__ = ["SCALES", "Code", "Spec", "code_of", "flat", "run_key", "spec_from_dict"]
 
 SCALES = ("quick", "paper")
 """Names of the sizes at which an experiment is defined."""
@@ -91,6 +91,14 @@ def spec_from_dict(data: Mapping[str, Any]) -> Spec:
         return Spec(**own)
     except (KeyError, TypeError) as error:
         raise ValueError(f"expected the fields of a spec; got {error}") from None
+
+
+def flat(value: Any, name: str = "") -> dict[str, str]:
+    """Return the leaves of nested mappings as text, by names such as ``training.rate``."""
+    if isinstance(value, Mapping) and value:
+        inner = ((f"{name}.{key}" if name else str(key), one) for key, one in value.items())
+        return {place: text for key, one in inner for place, text in flat(one, key).items()}
+    return {name: str(value)}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from markov_icl.experiments.points import Point
+from markov_icl.experiments.spec import Spec, flat
 from markov_icl.experiments.store import Store
 
 __all__ = ["Exported", "export_to_mlflow", "metric_names", "require_mlflow"]
@@ -82,7 +83,8 @@ def export_to_mlflow(
         ValueError: without the extra ``track``, or for a tracking store that refuses.
     """
     mlflow = require_mlflow()
-    figures = [folder for folder in sorted((store.folder / "figures").glob("[!.]*")) if _made_of(folder, set(keys))]
+    parts = {name: store.read_figure(name) for name in store.figures()}
+    figures = {name: files for name, files in parts.items() if _made_of(files, set(keys))}
     made, known = 0, 0
     with _refusals(mlflow, uri):
         client = mlflow.MlflowClient(tracking_uri=uri)
@@ -92,8 +94,8 @@ def export_to_mlflow(
             made, known = made + new, known + (not new)
             if progress is not None:
                 progress(done / (len(keys) + len(figures)))
-        for done, folder in enumerate(figures, start=len(keys) + 1):
-            new = target.put(folder.name, *_figure_parts(folder))
+        for done, (name, files) in enumerate(figures.items(), start=len(keys) + 1):
+            new = target.put(name, *_figure_parts(name, files))
             made, known = made + new, known + (not new)
             if progress is not None:
                 progress(done / (len(keys) + len(figures)))
@@ -219,30 +221,26 @@ def _run_parts(store: Store, key: str) -> _Parts:
         "markov_icl.version": str(details["run"]["version"]),
         "markov_icl.scale": spec.scale,
     }
-    return spec.experiment, _flat(spec.to_dict()), outcome.points, files, tags
+    return spec.experiment, _parameters(spec), outcome.points, files, tags
 
 
-def _figure_parts(folder: Path) -> _Parts:
-    finding = json.loads((folder / "finding.json").read_bytes())
-    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-    tags = {"mlflow.runName": folder.name, "markov_icl.verdict": str(finding["verdict"])[:_LONGEST]}
+def _parameters(spec: Spec) -> dict[str, str]:
+    """Return the fields of the spec under names that MLflow accepts."""
+    return {re.sub(r"[^A-Za-z0-9_./ -]+", "_", name): value for name, value in flat(spec.to_dict()).items()}
+
+
+def _figure_parts(name: str, files: dict[str, bytes]) -> _Parts:
+    finding = json.loads(files["finding.json"])
+    tags = {"mlflow.runName": name, "markov_icl.verdict": str(finding["verdict"])[:_LONGEST]}
     return "figures", {"runs": str(len(finding["runs"]))}, (), files, tags
 
 
-def _made_of(folder: Path, keys: set[str]) -> bool:
-    """Say whether the folder holds a figure whose runs are all among the keys."""
+def _made_of(files: Mapping[str, bytes], keys: set[str]) -> bool:
+    """Say whether all runs of a figure are among the keys."""
     try:
-        return set(json.loads((folder / "finding.json").read_bytes())["runs"]) <= keys
-    except (OSError, ValueError, KeyError, TypeError):
+        return set(json.loads(files["finding.json"])["runs"]) <= keys
+    except (ValueError, KeyError, TypeError):
         return False
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    if isinstance(value, Mapping) and value:
-        return {
-            k: v for key, one in value.items() for k, v in _flat(one, f"{name}.{key}" if name else str(key)).items()
-        }
-    return {re.sub(r"[^A-Za-z0-9_./ -]+", "_", name): str(value)}
 
 
 def _digest(files: Mapping[str, bytes]) -> str:

@@ -213,11 +213,12 @@ def show(run: Key, store: Folder = None, json: Json = False) -> None:
 
 def compare(first: Key, second: Key, store: Folder = None, json: Json = False) -> None:
     """Two runs side by side: where their specs differ, and the rows they share."""
+    from markov_icl.experiments.spec import flat
     from markov_icl.interfaces import output
 
     place, one = _find(store, first)
     _, other = _find(store, second)
-    specs = [_flat(place.details(key)["spec"]) for key in (one, other)]
+    specs = [flat(place.details(key)["spec"]) for key in (one, other)]
     names = sorted(set(specs[0]) | set(specs[1]))
     changes = [(n, specs[0].get(n), specs[1].get(n)) for n in names if specs[0].get(n) != specs[1].get(n)]
     tables = [{(p.curve, p.measure, p.x, p.y): p.value for p in place.read(key).points} for key in (one, other)]
@@ -236,14 +237,6 @@ def compare(first: Key, second: Key, store: Folder = None, json: Json = False) -
     output.print_table("Where the specs differ", ("field", one[:_SHORT], other[:_SHORT]), changes)
     rows = [(curve, measure, x, a, b, b - a) for curve, measure, x, _, a, b in shared]
     output.print_table("Rows of both", ("curve", "measure", "x", "first", "second", "difference"), rows[:60])
-
-
-def _flat(value: Any, name: str = "") -> dict[str, str]:
-    if isinstance(value, dict) and value:
-        return {
-            k: v for key, one in value.items() for k, v in _flat(one, f"{name}.{key}" if name else str(key)).items()
-        }
-    return {name: str(value)}
 
 
 def export(

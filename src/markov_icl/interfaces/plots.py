@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from markov_icl.experiments.evaluation import Evaluation
-from markov_icl.experiments.gap import CertifiedGap
+from markov_icl.experiments.gap_figure import CertifiedGap
 from markov_icl.experiments.ladder import Ladder
 from markov_icl.experiments.realizability import RealizabilityMap
 from markov_icl.features import split_blocks, vech_indices

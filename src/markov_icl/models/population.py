@@ -16,13 +16,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from markov_icl.choices import unknown
-from markov_icl.features import vech_indices
+from markov_icl.landscape.realizable import loss_and_gradient
 from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.system import Moments
 from markov_icl.tasks.prompts import Task
 from markov_icl.threads import blas_threads
 
-__all__ = ["POPULATION_OPTIMIZERS", "PopulationResult", "population_gradient", "train_population"]
+__all__ = ["POPULATION_OPTIMIZERS", "PopulationResult", "train_population"]
 
 POPULATION_OPTIMIZERS = ("lbfgs", "gd")
 _FINISHED = 4
@@ -71,28 +71,6 @@ class _Run:
 Evaluate = Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]]
 
 
-def population_gradient(
-    moments: Moments, b: Float[np.ndarray, "heads D"], A: Float[np.ndarray, "heads D J"]
-) -> tuple[float, Float[np.ndarray, "heads D"], Float[np.ndarray, "heads D J"]]:
-    """Return the population loss and its gradients in ``b`` and ``A``.
-
-    With ``g = 2 (H X - h)`` and ``Gamma_j`` the symmetric matrix of its block ``j`` (off-diagonal entries not
-    halved): ``df/db_s = sum_j Gamma_j a_sj``, ``df/da_sj = Gamma_j b_s``.
-    """
-    rows, columns = vech_indices(moments.dimension)
-    outer = np.einsum("si,skj->ikj", b, A)
-    outer = outer + outer.transpose(1, 0, 2)
-    outer[np.arange(len(outer)), np.arange(len(outer))] /= 2
-    X = outer[rows, columns].T.reshape(-1)
-    HX = moments.H @ X
-    slope = (2 * (HX - moments.h)).reshape(moments.blocks, -1)
-    gamma = np.empty((moments.blocks, moments.dimension, moments.dimension))
-    gamma[:, rows, columns] = slope
-    gamma[:, columns, rows] = slope
-    loss = float(moments.y2 + X @ (HX - 2 * moments.h))
-    return loss, np.einsum("jik,skj->si", gamma, A), np.einsum("jik,sk->sij", gamma, b)
-
-
 def train_population(
     problem: Task | Moments,
     optimizer: str = "lbfgs",
@@ -131,7 +109,7 @@ def train_population(
     size = D * heads
 
     def evaluate(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        loss, db, dA = population_gradient(moments, point[:size].reshape(heads, D), point[size:].reshape(heads, D, J))
+        loss, db, dA = loss_and_gradient(moments, point[:size].reshape(heads, D), point[size:].reshape(heads, D, J))
         return loss, np.concatenate([db.reshape(-1), dA.reshape(-1)])
 
     descend = _lbfgs if optimizer == "lbfgs" else _gradient_descent

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from markov_icl.features import to_symmetric, vech_indices, vech_size
+from markov_icl.features import vech_size
 from markov_icl.landscape.minimizer import ClosedForm
 from markov_icl.landscape.operator import ChainOperator
+from markov_icl.landscape.realizable import both_sides
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.recovery.projection import frame, products_of
 from markov_icl.recovery.quadratic import Normal, Quadratic
 from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.threads import blas_threads
 
-__all__ = ["MatrixFree", "approach", "is_beyond_dense", "loss_and_gradient", "reduced", "require_search_gigabytes"]
+__all__ = ["MatrixFree", "approach", "is_beyond_dense", "reduced", "require_search_gigabytes"]
 
 Array = NDArray[np.float64]
 
@@ -49,37 +50,6 @@ def require_search_gigabytes(task: Task, memory: float) -> None:
             f"expected a search within {memory:g} GB; got length {J + 1}, which needs {needed:.3g} GB "
             "(use a shorter length, or allow more memory)"
         )
-
-
-def loss_and_gradient(operator: ChainOperator, b: Array, A: Array) -> tuple[float, Array, Array]:
-    """Return ``f~(sum_s phi(b_s, A_s))`` and its gradients in ``b`` and ``A``, by one product with ``H``.
-
-    With ``G_j`` the symmetric matrix of ``df~/dX^(j)``, each entry ``(i, k)`` on both sides of the diagonal,
-    ``df/db_s = sum_j G_j a_sj`` and ``df/da_sj = G_j b_s``.
-
-    Args:
-        operator: the quadratic.
-        b: ``[heads, D]``.
-        A: ``[heads, D, J]``.
-
-    Returns:
-        the loss in squared states, and arrays shaped like ``b`` and ``A``. Source: Eq. 8 by the chain rule.
-    """
-    rows, columns = vech_indices(operator.dimension)
-    X = np.einsum("sm,smj->jm", b[:, rows], A[:, columns])
-    X += np.einsum("sm,smj->jm", b[:, columns] * (rows != columns), A[:, rows])
-    image = operator.apply(X.reshape(-1))
-    G = _both_sides(2 * (image - operator.h), operator.blocks)
-    loss = float(operator.y2 + X.reshape(-1) @ (image - 2 * operator.h))
-    return loss, np.einsum("jik,skj->si", G, A), np.einsum("jik,sk->sij", G, b)
-
-
-def _both_sides(slope: Array, blocks: int) -> Array:
-    """Return ``[J, D, D]`` with each packed entry at ``(i, k)`` and ``(k, i)``."""
-    G = np.asarray(2 * to_symmetric(slope, blocks), dtype=float)
-    index = np.arange(G.shape[1])
-    G[:, index, index] /= 2
-    return G
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +142,7 @@ def reduced(quadratic: Quadratic, E: Array, subspace: Array, slope: bool = False
         return loss, np.zeros_like(subspace)
     coefficients = c.reshape(quadratic.blocks, -1)
     X = (coefficients @ K.T).reshape(-1)
-    G = _both_sides(2 * (quadratic.apply(X) - quadratic.h), quadratic.blocks)
+    G = both_sides(2 * (quadratic.apply(X) - quadratic.h), quadratic.blocks)
     inner = np.zeros((r, quadratic.dimension, quadratic.blocks))
     inner[s, t] = coefficients.T
     at_frame = np.einsum("jik,kt,stj->is", G, V, inner, optimize=True)

@@ -13,6 +13,7 @@ import scipy.linalg as sla
 from numpy.typing import NDArray
 
 from markov_icl.features import vech_size
+from markov_icl.landscape.realizable import QuadraticLoss
 from markov_icl.moments.system import Moments
 
 __all__ = ["Dense", "Normal", "Quadratic", "Separable"]
@@ -71,32 +72,8 @@ def _range_root(F: Array) -> Array:
 
 
 @runtime_checkable
-class Quadratic(Protocol):
+class Quadratic(QuadraticLoss, Protocol):
     """What the search needs of ``y2 - 2 h^T X + X^T H X``."""
-
-    @property
-    def h(self) -> Array:
-        """The linear term, ``[N]``."""
-        ...
-
-    @property
-    def y2(self) -> float:
-        """The constant."""
-        ...
-
-    @property
-    def blocks(self) -> int:
-        """``J``."""
-        ...
-
-    @property
-    def dimension(self) -> int:
-        """``D``."""
-        ...
-
-    def apply(self, points: Array) -> Array:
-        """Return ``H X`` for ``X`` of shape ``[N]`` or ``[N, k]``."""
-        ...
 
     def normal(self, K: Array) -> Normal:
         """Return ``(I_J (x) K)^T H (I_J (x) K)`` for ``K`` of shape ``[m, p]``."""

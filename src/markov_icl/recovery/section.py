@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from markov_icl.features import phi, split_blocks, vech_indices
+from markov_icl.features import phi
+from markov_icl.landscape.realizable import loss_and_gradient
 from markov_icl.recovery.quadratic import Dense
 
 __all__ = ["Flow", "Plane", "balanced", "gradient_flow", "layer_gradient", "layer_loss", "plane_through"]
@@ -131,15 +132,9 @@ def layer_loss(quadratic: Dense, theta: Float[np.ndarray, " K"]) -> float:
 
 def layer_gradient(quadratic: Dense, theta: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
     """Return the gradient of :func:`layer_loss`, ``[K]``."""
-    D, J = quadratic.dimension, quadratic.blocks
-    b, A = _split(theta, D, J)
-    slope = split_blocks(2 * (quadratic.apply(phi(b, A)) - quadratic.h), J)
-    rows, columns = vech_indices(D)
-    T = np.zeros((J, D, D))
-    T[:, rows, columns] = slope
-    T[:, columns, rows] = slope
-    along_b = np.einsum("jik,kj->i", T, A)
-    return np.concatenate([along_b, (T @ b).T.ravel()])
+    b, A = _split(theta, quadratic.dimension, quadratic.blocks)
+    _, in_b, in_A = loss_and_gradient(quadratic, b[None], A[None])
+    return np.concatenate([in_b[0], in_A[0].ravel()])
 
 
 def gradient_flow(quadratic: Dense, start: Float[np.ndarray, " K"], within: Plane | None = None) -> Flow:

@@ -94,6 +94,13 @@ def test_long_chains_are_slow_and_have_no_search():
     assert {"E y²", "f~* enlarged", "Bayes"} <= names
 
 
+def test_without_the_matrix_the_optimum_is_still_no_estimate():
+    rows = rows_of(outcome_of(OPTIMUM, length="16"), "quantity")
+    assert rows["f~* enlarged"]["known"].startswith("exact: exact up to rounding")
+    assert rows["E y²"]["known"] == "exact: moment of the task"
+    assert rows["Bayes"]["known"].startswith("estimate: ")
+
+
 def test_landscape_names_its_minima_and_ends(capsys, tmp_path):
     outcome = outcome_of(LANDSCAPE)
     said = answer(capsys, *arguments(LANDSCAPE.command(read(LANDSCAPE)), tmp_path))

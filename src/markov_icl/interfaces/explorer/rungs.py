@@ -43,7 +43,7 @@ def rungs_of(
         prove: find ``f*`` with a certificate rather than by a local search.
         report: called with the share done.
     """
-    known, error = ("exact" if form.loss_error is None else "estimate"), form.loss_error or 0.0
+    known, error = ("estimate" if form.error.startswith("estimate") else "exact"), form.loss_error or 0.0
     floor = Rung("f~* enlarged", form.loss, error, known, form.error)
     rungs = [Rung("E y²", float(form.moments.y2), 0.0, known, "moment of the task")]
     if recovery.recoverable:

@@ -2,11 +2,12 @@
 (function () {
   "use strict";
 
-  const state = { view: "", serial: 0, busy: false, dirty: false, timer: 0, watch: 0, poll: 0, last: {} };
+  const state = { view: "", address: "", serial: 0, busy: false, dirty: false, timer: 0, watch: 0, poll: 0, last: {} };
   const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
   const session = Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, "0")).join("");
   const set = (id, props) => window.dash_clientside.set_props(id, props);
   const place = (id) => document.getElementById(id);
+  const here = () => location.pathname + location.search;
 
   /* What the page is doing, for its style and for those who wait for it: ready, waiting or computing. */
   const tell = (what) => (document.documentElement.dataset.state = what);
@@ -27,6 +28,7 @@
   function visit() {
     clearTimeout(state.timer);
     state.dirty = false;
+    state.address = here();
     state.view = location.pathname.replace(/^\/+/, "").replace(/\/+$/, "") || state.first;
     return { ...request(), view: state.view, query: location.search };
   }
@@ -90,8 +92,9 @@
     document.title = answer.title;
     if (answer.command) set("command", { children: answer.command });
     if (answer.query !== null && !state.dirty) {
-      const address = location.pathname + (answer.query ? "?" + answer.query : "") + location.hash;
-      if (address !== location.pathname + location.search + location.hash) history.replaceState(null, "", address);
+      const address = location.pathname + (answer.query ? "?" + answer.query : "");
+      if (address !== here()) history.replaceState(null, "", address + location.hash);
+      state.address = here();
     }
     const running = answer.running;
     set("work", { hidden: !running });
@@ -234,7 +237,8 @@
     if (event.key === "Enter" && (event.target.id || "").startsWith("box-")) ask();
   });
 
-  window.addEventListener("popstate", () => set("visit", { data: visit() }));
+  /* A jump within the page, as by the link past the controls, asks for nothing. */
+  window.addEventListener("popstate", () => here() === state.address || set("visit", { data: visit() }));
   prefersDark.addEventListener("change", () => ask());
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
