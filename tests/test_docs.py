@@ -35,6 +35,7 @@ TOO_SLOW = {
     "evaluate": "scores eleven predictors on 10,000 prompts: a minute",
     "layers --length 5": "trains ten layers: 15 s",
     "train --length 3 --context 10 --save": "a thousand steps: 10 s; the command is tested in test_cli.py",
+    "attention --model": "needs the model that train keeps; tested in test_kernel_attention.py",
     "hardness reduce --example": "SCIP: 10 s",
     "hardness independent-set": "a search of 10 s with checked annotations",
     "train --length 6": "10 s with checked annotations, under a second without",

@@ -29,8 +29,12 @@ _PACKAGES = ("markov-icl", "numpy", "scipy", "numba", "torch", "scikit-learn", "
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def environment() -> dict[str, Any]:
-    """Return date, machine, cores, Python and package versions; JSON-ready, no host name and no path."""
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """Return date, machine, cores, Python and package versions; JSON-ready, no host name and no path.
+
+    Args:
+        device: what was computed on, as torch names it; on ``cuda`` the GPU is named as well.
+    """
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "machine": platform.machine(),
@@ -38,7 +42,8 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
     }
     found |= {name: package_version(name) for name in _PACKAGES}
-    return found | {"openblas_coretype": os.environ.get("OPENBLAS_CORETYPE")}
+    found["openblas_coretype"] = os.environ.get("OPENBLAS_CORETYPE")
+    return found | ({"gpu": gpu()} if device.startswith("cuda") else {})
 
 
 def package_version(name: str) -> str | None:

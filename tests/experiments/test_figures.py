@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from markov_icl.experiments import fig04, fig05, fig07
+from markov_icl.experiments import fig04, fig05
 from markov_icl.experiments.engine import compute, run_all
 from markov_icl.experiments.figure_claims import FIGURE_CLAIMS, NOT_RUN, figure_finding
 from markov_icl.experiments.figures import FIGURES, PAPER_FIGURES, experiment, figure
@@ -120,42 +120,6 @@ def test_bootstrap_intervals_are_those_of_a_mean():
     half = 1.645 * hits.std() / np.sqrt(len(hits))
     assert abs(low - (hits.mean() - half)) < 0.1 * half
     assert abs(high - (hits.mean() + half)) < 0.1 * half
-
-
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_grouped_prompts_have_equal_groups_of_one_kernel_each(shuffled):
-    task = MarkovTask(length=60, context=8)
-    states, kernel = fig07.grouped(task, 4, 300, 0, shuffled)
-    assert states.shape == (300, 8, 60)
-    assert all(np.bincount(row).tolist() == [2, 2, 2, 2] for row in kernel)
-    assert (kernel[0] == np.repeat(range(4), 2)).all() != shuffled
-    ones = states.mean(-1)  # chains of one kernel share their level, others are independent
-    first, second = (np.array([ones[p][kernel[p] == g] for p in range(300)])[:, 0] for g in (0, 1))
-    mates = np.array([ones[p][kernel[p] == 0] for p in range(300)])
-    assert np.corrcoef(mates.T)[0, 1] > 0.8
-    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(300)
-    with pytest.raises(ValueError, match="share equally"):
-        fig07.grouped(task, 3, 2, 0, shuffled)
-
-
-def test_similarity_is_one_minus_hamming():
-    states = np.array([[[0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 0, 0]]])
-    assert fig07.similarity(states)[0].tolist() == [[1, 0.75, 0], [0.75, 1, 0.25], [0, 0.25, 1]]
-
-
-def test_contrast_sees_blocks_and_only_blocks():
-    kernel = np.array([[0, 1, 0, 1, 0, 1]] * 3)
-    alike = (kernel[:, :, None] == kernel[:, None, :]).astype(float)
-    flat = np.tril(np.ones((3, 6, 6)))
-
-    def of(weights):
-        points = fig07._contrast("a", 1.0, weights, kernel, alike + 0.01 * np.arange(6))
-        return {p.measure: p.value for p in points}
-
-    assert abs(of(flat)["within minus between"]) < 1e-12
-    blocks = of(flat * (0.1 + alike))
-    assert blocks["within minus between"] > 1
-    assert blocks["correlation with similarity"] > 0.8
 
 
 def test_claims_read_the_store(monkeypatch, tmp_path):

@@ -67,6 +67,15 @@ def test_the_code_is_what_a_module_imports():
         code_of("../features")
 
 
+def test_a_run_on_a_gpu_says_which(store, monkeypatch):
+    monkeypatch.setattr("markov_icl.environment.gpu", lambda: "Some GPU, 80 GiB")
+    keys = [
+        store.write(replace(SPEC, training={"steps": 3, "device": device}), CODE, ROWS, 0.5)
+        for device in ("cpu", "cuda")
+    ]
+    assert [store.details(key)["environment"].get("gpu") for key in keys] == [None, "Some GPU, 80 GiB"]
+
+
 @pytest.mark.parametrize(
     "change", [{"seed": -1}, {"scale": "huge"}, {"model": {"x": object()}}, {"training": {"r": float("nan")}}]
 )

@@ -118,9 +118,9 @@ def test_recover_reads_what_optimum_wrote(capsys, tmp_path):
 def test_sample_writes_arrays(capsys, tmp_path):
     path = tmp_path / "prompts.npz"
     result = answer(capsys, "sample", "--prompts", 5, "--length", 3, "--seed", 4, "--out", path)
-    saved = np.load(path)
-    np.testing.assert_array_equal(saved["context"], np.array(result["context"]))
-    assert saved["gram"].shape == (5, 3, 3)
+    with np.load(path) as saved:
+        np.testing.assert_array_equal(saved["context"], np.array(result["context"]))
+        assert saved["gram"].shape == (5, 3, 3)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from markov_icl.environment import data_folder, environment
+from markov_icl.experiments.devices import device_of
 from markov_icl.experiments.index import Index, Record
 from markov_icl.experiments.points import Outcome, Point, parquet, points_of
 from markov_icl.experiments.spec import Code, Spec, run_key, spec_from_dict
@@ -127,7 +128,7 @@ class Store:
         finished = datetime.now(UTC).isoformat(timespec="microseconds")  # the order of runs within a second
         files = {
             "spec.json": _json(spec.to_dict()),
-            "environment.json": _json(environment() | {"code": code.digest}),
+            "environment.json": _json(environment(device_of([spec])) | {"code": code.digest}),
             "times.json": _json({"seconds": seconds, "finished": finished}),
             "rows.parquet": parquet(points),
         }

@@ -27,8 +27,9 @@ PANELS: dict[str, dict[str, str]] = {
     },
     "Layers and models": {
         "sample": "--length 4 --context 6 --prompts 2",
-        "train": "--length 3 --context 10 --population",
+        "train": "--length 3 --context 10 --population --save model.safetensors",
         "evaluate": "--length 3 --predictors bayes,optimum,constant --prompts 500",
+        "attention": "--model model.safetensors --length 3 --context 10 --kernels 2",
         "layers": "--length 3 --depth 3 --steps 60 --prompts 200",
     },
     "Hardness": {

@@ -9,6 +9,7 @@ import typer
 
 from markov_icl.choices import hint
 from markov_icl.interfaces import (
+    attention_command,
     bench_command,
     best_commands,
     claims_command,
@@ -50,6 +51,7 @@ for commands in (
     best_commands,
     model_commands,
     train_commands,
+    attention_command,
     depth_commands,
     hardness_commands,
     experiment_commands,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from markov_icl.experiments.kernel_attention import KernelAttention
     from markov_icl.experiments.placement import Placement
     from markov_icl.models.population import PopulationResult
     from markov_icl.models.training import TrainResult
 
-__all__ = ["plot_population", "plot_training"]
+__all__ = ["plot_attention", "plot_population", "plot_training"]
 
 
 def plot_training(result: TrainResult, placed: Placement) -> Figure:
@@ -63,3 +64,53 @@ def plot_population(result: PopulationResult, placed: Placement) -> Figure:
     axis.set_ylabel("population loss minus the best minimum found")
     axis.set_title(f"ends at {result.loss:.10g}", fontsize=10)
     return figure
+
+
+def plot_attention(found: KernelAttention) -> Figure:
+    """Draw similarity and every layer's map, means over prompts; last, attention to the same kernel minus others."""
+    kernels, maps = int(found.kernel.max()) + 1, [one.mean(0) for one in found.shares]
+    framed = kernels if (np.diff(found.kernel, axis=1) >= 0).all() else 1
+    middle = 0.0 if min(np.nanmin(one) for one in maps) < 0 else 1.0
+    away = max(float(np.nanquantile(np.abs(one - middle), 0.99)) for one in maps) or 1.0
+    scale = {"cmap": "RdBu_r", "vmin": middle - away, "vmax": middle + away}
+    alike = np.where(np.eye(len(maps[0]), dtype=bool), np.nan, found.alike.mean(0))
+    count = len(maps) + 1 + (kernels > 1)
+    figure, axes = new_figure(-(-count // 5), min(count, 5), 3.3, 3.0)
+    _square(figure, axes.flat[0], alike, framed, "similarity", {"cmap": "viridis"})
+    for layer, values in enumerate(maps, start=1):
+        _square(figure, axes.flat[layer], values, framed, f"layer {layer}, over its row's mean", scale)
+    if kernels > 1:
+        _contrasts(axes.flat[count - 1], found)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure
+
+
+def _square(figure: Figure, axis: Axes, values: np.ndarray, groups: int, title: str, scale: dict[str, Any]) -> None:
+    """Draw a map between chains, a frame around those of each kernel."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MaxNLocator
+
+    n = len(values)
+    image = axis.imshow(values, extent=(0.5, n + 0.5, n + 0.5, 0.5), **scale)
+    figure.colorbar(image, ax=axis, shrink=0.8)
+    size = n // groups
+    for corner in np.arange(0.5, n, size) if groups > 1 else ():
+        axis.add_patch(Rectangle((corner, corner), size, size, fill=False, ec="k", lw=1.2))
+    axis.set_title(title, fontsize=9)
+    axis.set_xlabel("from chain", fontsize=8)
+    axis.set_ylabel("chain", fontsize=8)
+    axis.tick_params(labelsize=7)
+    for one in (axis.xaxis, axis.yaxis):
+        one.set_major_locator(MaxNLocator("auto", integer=True))
+
+
+def _contrasts(axis: Axes, found: KernelAttention) -> None:
+    layers = np.arange(1, len(found.contrasts) + 1)
+    differences, errors = zip(*((one.difference, one.error) for one in found.contrasts), strict=True)
+    axis.errorbar(layers, differences, errors, fmt="o", color=MARK, ms=5, capsize=4)
+    axis.axhline(0, color="0.6", lw=0.8)
+    axis.set_xticks(layers)
+    axis.set_xlabel("layer", fontsize=8)
+    axis.set_title("same kernel minus others ± s.e.", fontsize=9)
+    axis.tick_params(labelsize=7)

@@ -332,7 +332,8 @@ class _Run:
             evaluations=tuple(self.evaluations),
             seconds=self.seconds,
             prompts_per_second=self.recipe.steps * self.recipe.batch / max(self.seconds, 1e-9),
-            environment=environment() | {"device": str(self.device), "torch_threads": torch.get_num_threads()},
+            environment=environment(str(self.device))
+            | {"device": str(self.device), "torch_threads": torch.get_num_threads()},
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
 from markov_icl.interfaces.explorer.colours import INK
-from markov_icl.interfaces.explorer.contrasts import Contrast, contrast, shares
 from markov_icl.interfaces.explorer.drawing import COLOURS, SEQUENCE, SIGNED, new_figure
 from markov_icl.interfaces.explorer.kept import Kept
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
@@ -16,11 +16,13 @@ from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refus
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from markov_icl.experiments.kernel_attention import Contrast
     from markov_icl.models.training import TrainResult
     from markov_icl.tasks.prompts import MarkovTask
 
 __all__ = ["KERNELS", "VIEW"]
 
+_FILE = "attention.safetensors"
 _BATCH, _HELD_OUT, _PROMPTS = 64, 1000, 200
 _RATES = {"softmax": 0.01, "lsa": 0.01, "gpt2": 0.001}
 _GPT2_LAYERS = 3
@@ -78,10 +80,13 @@ def _bounded(values: Values) -> None:
 def _command(values: Values) -> str:
     kind = str(values["model"])
     size = "--size tiny" if kind == "gpt2" else f"--layers {values['layers']} --heads {values['heads']}"
+    task = f"--length {values['length']} --context {values['context']}"
+    order = " --shuffled" if values["order"] == "in random order" else ""
     return (
-        f"markov-icl train --model {kind} {size} --length {values['length']} --context {values['context']} "
-        f"--steps {values['steps']} --batch {_BATCH} --rate {_RATES[kind]:g} --held-out {_HELD_OUT} "
-        f"--device cpu --seed {values['seed']}"
+        f"markov-icl train --model {kind} {size} {task} --steps {values['steps']} --batch {_BATCH} "
+        f"--rate {_RATES[kind]:g} --held-out {_HELD_OUT} --device cpu --seed {values['seed']} --save {_FILE}\n"
+        f"markov-icl attention --model {_FILE} {task} --kernels {values['kernels']}{order} --prompts {_PROMPTS} "
+        f"--seed {values['seed']} --plot attention.png"
     )
 
 
@@ -112,39 +117,8 @@ def _trained(
     return _KEPT.get((kind, layers, heads, length, context, steps, seed), make)
 
 
-def _maps(model: Any, states: Int[np.ndarray, "P n L"]) -> list[Float[np.ndarray, "P n n"]]:
-    """Return for every layer how much chain ``i`` (row) takes from chain ``k``, the mean over heads.
-
-    The function of a linear layer says nothing of its maps' sign and scale, which a head's projection can undo: here
-    every head has a positive mean and mean size 1.
-    """
-    import torch
-
-    columns = torch.from_numpy(states.astype(np.float32)).transpose(1, 2)
-    columns = torch.nn.functional.pad(columns, (0, 1))  # a query column that nothing attends to
-    with torch.no_grad():
-        if model.kind == "gpt2":
-            return [m.mean(1)[:, :-1, :-1].double().numpy() for m in model.chain_attention(columns)]
-        maps = [m[:, :, :-1, :-1].double().numpy().swapaxes(2, 3) for m in model.attention_maps(columns)]
-    if model.kind == "lsa":
-        maps = [m * np.sign(_over_heads(m)) / np.maximum(_over_heads(np.abs(m)), 1e-300) for m in maps]
-    return [m.mean(1) for m in maps]
-
-
-def _over_heads(maps: Float[np.ndarray, "P H n n"]) -> Float[np.ndarray, "1 H 1 1"]:
-    """Return every head's mean over prompts and pairs."""
-    return np.asarray(maps.mean((0, 2, 3), keepdims=True))
-
-
-def _allowed(kind: str, n: int) -> Bool[np.ndarray, "n n"]:
-    """Return which pairs count: GPT-2 looks back only, the others at all chains; the own chain would hide the rest."""
-    if kind != "gpt2":
-        return ~np.eye(n, dtype=bool)
-    return np.tril(np.ones((n, n), dtype=bool), -1)
-
-
 def _compute(values: Values, report: Report) -> Outcome:
-    from markov_icl.experiments.fig07 import grouped, similarity
+    from markov_icl.experiments.kernel_attention import kernel_attention
 
     kind = str(values["model"])
     layers, heads, length, context, kernels, steps, seed = _numbers(
@@ -156,19 +130,19 @@ def _compute(values: Values, report: Report) -> Outcome:
     result = _trained(kind, layers, heads, length, context, steps, seed, report)
     report(0.93, f"attention on {_PROMPTS} prompts")
     task: MarkovTask = result.task  # type: ignore[assignment]
-    states, kernel = grouped(task, kernels, _PROMPTS, seed, shuffled=values["order"] == "in random order")
-    alike = similarity(states)
-    share = [shares(weights, _allowed(kind, context)) for weights in _maps(result.model, states)]
-    found = [contrast(one, kernel, alike) for one in share]
+    shuffled = values["order"] == "in random order"
+    found = kernel_attention(result.model, task, kernels, _PROMPTS, seed, shuffled)
     single = values["average"] == "one prompt"
     own = np.eye(context, dtype=bool)
-    shown = [np.where(own, np.nan, one[0] if single else one.mean(0)) for one in (alike, *share)]
+    shown = [np.where(own, np.nan, one[0] if single else one.mean(0)) for one in (found.alike, *found.shares)]
     framed = kernels if values["order"] == "side by side" else 1
     pictures = [_draw_similarity(shown[0], framed)]
     pictures += [_draw_map(k, shown, framed, signed=kind == "lsa") for k in range(1, len(shown))]
     if kernels > 1:
-        pictures.append(_draw_contrast(found, wide=len(pictures) % 2 == 0))
-    return Outcome(tuple(pictures), _words(values, result, found, kernels), _rows(result, shown, found))
+        pictures.append(_draw_contrast(found.contrasts, wide=len(pictures) % 2 == 0))
+    return Outcome(
+        tuple(pictures), _words(values, result, found.contrasts, kernels), _rows(result, shown, found.contrasts)
+    )
 
 
 def _draw_similarity(values: Float[np.ndarray, "n n"], groups: int) -> Picture:
@@ -231,7 +205,7 @@ def _square_map(values: Float[np.ndarray, "n n"], groups: int, ends: tuple[float
     return figure
 
 
-def _draw_contrast(found: list[Contrast], wide: bool) -> Picture:
+def _draw_contrast(found: Sequence[Contrast], wide: bool) -> Picture:
     import plotly.graph_objects as go
 
     layers = [str(k) for k in range(1, len(found) + 1)]
@@ -255,7 +229,7 @@ def _draw_contrast(found: list[Contrast], wide: bool) -> Picture:
     return Picture("contrast", alt, figure, "Attention to chains of the same kernel minus others", wide)
 
 
-def _words(values: Values, result: TrainResult, found: list[Contrast], kernels: int) -> str:
+def _words(values: Values, result: TrainResult, found: Sequence[Contrast], kernels: int) -> str:
     kind = {"softmax": "Softmax attention", "lsa": "Linear attention", "gpt2": "GPT-2"}[str(values["model"])]
     final = result.final
     likeness = ", ".join(f"{one.correlation:.2f}" for one in found)
@@ -288,13 +262,13 @@ def _words(values: Values, result: TrainResult, found: list[Contrast], kernels: 
         "`markov-icl reproduce fig7` is the paper's figure.\n\n"
         f"*Similarity is exact: 1 minus the share of positions that differ. Contrasts are estimates over {_PROMPTS} "
         "prompts (± one standard error) for one training, and what counts is above three of them; another seed trains "
-        "another model. The command trains this very model; the maps are drawn here only.*"
+        "another model. The commands train this very model and draw its maps over all prompts.*"
     )
     return "\n\n".join(said)
 
 
 def _rows(
-    result: TrainResult, shown: list[Float[np.ndarray, "n n"]], found: list[Contrast]
+    result: TrainResult, shown: list[Float[np.ndarray, "n n"]], found: Sequence[Contrast]
 ) -> tuple[dict[str, object], ...]:
     final = result.final
     rows: list[dict[str, object]] = [{"what": "held-out loss", "value": final.loss, "error": final.loss_se}]

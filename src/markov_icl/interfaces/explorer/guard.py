@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _METHODS = ("GET", "HEAD", "POST")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def guard(server: Flask, host: str, scripts: Sequence[str]) -> None:
+def guard(server: Flask, host: str, scripts: Sequence[str], is_call: Callable[[Any], bool]) -> None:
     """Bound every request and put security headers on every answer.
 
     Args:
@@ -25,6 +25,7 @@ def guard(server: Flask, host: str, scripts: Sequence[str]) -> None:
         host: the address it is bound to. On a loopback address other names in the Host header are refused, so that
             no foreign page can reach the server through a name that it points there (DNS rebinding).
         scripts: hashes of the inline scripts that may run.
+        is_call: says whether a body, as plain data, is one that a page sends.
     """
     from flask import Response, request
     from werkzeug.exceptions import HTTPException
@@ -53,8 +54,8 @@ def guard(server: Flask, host: str, scripts: Sequence[str]) -> None:
                 return refuse(411, "expected a body with its length")
             if request.content_length > MOST_BYTES:
                 return refuse(413, f"expected a body of at most {MOST_BYTES} bytes")
-            if not _is_object(request):
-                return refuse(400, "expected a JSON object")
+            if not is_call(_document(request)):
+                return refuse(400, "expected a request of this page, as JSON")
         return None
 
     @server.after_request
@@ -75,11 +76,12 @@ def guard(server: Flask, host: str, scripts: Sequence[str]) -> None:
         return refuse(500, "internal error")
 
 
-def _is_object(request: Request) -> bool:
+def _document(request: Request) -> Any:
+    """Return the body as plain data, None if it is no JSON."""
     try:
-        return isinstance(request.get_json(silent=True), dict)
+        return request.get_json(silent=True)
     except RecursionError:
-        return False
+        return None
 
 
 def _name(host: str) -> str:
