@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from markov_icl.models.attention import SoftmaxAttention
+from markov_icl.models.checkpoint import save_checkpoint
 from tests.interfaces.commands import run
 from tests.interfaces.test_catalogue import NAMES
 
@@ -31,6 +33,7 @@ GOOD = {
     "sample": TINY,
     "train": [*TINY, "--steps", 3, "--batch", 10, "--held-out", 10],
     "evaluate": [*TINY, "--prompts", 20, "--predictors", "bayes,constant"],
+    "attention": [*TINY, "--model", "model.safetensors", "--kernels", 5, "--prompts", 4],
     "layers": [*TINY, "--depth", 2, "--steps", 3, "--batch", 20, "--prompts", 20, "--fronts", 1],
     "hardness separability": ["--inner", 3, "--outer", 3, "--starts", 2],
     "hardness reduce": ["--example"],
@@ -55,6 +58,7 @@ BAD = {
     "verify": ["nowhere.safetensors"],
     "map": ["--p", 2],
     "sample": ["--prompts", 0],
+    "attention": ["--model", "nowhere.safetensors"],
     "reproduce": ["fig99"],
     "sweep": ["nowhere.yaml"],
     "bench": ["nothing"],
@@ -79,6 +83,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweep.yaml").write_text(json.dumps(SWEEP))
+    save_checkpoint(tmp_path / "model.safetensors", SoftmaxAttention(3))
 
 
 def test_every_command_is_tried():
