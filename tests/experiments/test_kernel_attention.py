@@ -1,5 +1,7 @@
 """Attention maps on prompts with several kernels: the prompts, the measure, the command."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,8 @@ def test_refuses_what_has_no_maps():
     task = MarkovTask(length=3, context=4)
     with pytest.raises(ValueError, match="expected a model with attention maps: lsa, softmax or gpt2; got enlarged"):
         kernel_attention(EnlargedAttention(3), task, 2, 10)
+    with pytest.raises(ValueError, match="at least 2 context chains"):
+        kernel_attention(LinearSelfAttention(3), MarkovTask(length=3, context=1), 1, 10)
     with pytest.raises(ValueError, match="at least 2 prompts"):
         kernel_attention(LinearSelfAttention(3), task, 2, 1)
 
@@ -136,9 +140,13 @@ def test_the_command_says_what_the_function_finds(capsys, model, tmp_path):
     assert "2 kernels in random order" in out
     assert "standard error over prompts" in out
     assert "<svg" in picture.read_text()
-    code, out, _ = run(capsys, "attention", "--model", model, *task, "--kernels", 1, "--plot", picture)
-    assert code == 0
-    assert "±  " not in out
+    for kernels in (1, 6):  # all chains share one, or no two do: nothing to compare
+        options = ("--kernels", kernels, "--plot", picture)
+        code, out, err = run(capsys, "attention", "--model", model, *task, *options)
+        assert (code, err) == (0, "")
+        assert re.findall(r"^ +[12] +- +[-0-9.]+ *$", out, re.MULTILINE) != []
+        said = answer(capsys, "attention", "--model", model, *task, *options)
+        assert {row["difference"] for row in said["layers"]} == {None}
 
 
 @pytest.mark.parametrize(

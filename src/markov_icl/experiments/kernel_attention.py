@@ -50,7 +50,7 @@ class Contrast:
 
     Attributes:
         correlation: of attention with similarity, over all pairs of chains that may attend.
-        difference: share of a chain of the same kernel minus that of another; nan with one kernel.
+        difference: share of a chain of the same kernel minus that of another; nan if all share one, or no two do.
         error: its standard error over prompts.
     """
 
@@ -96,6 +96,8 @@ def kernel_attention(
     """
     if prompts < 2:
         raise ValueError(f"expected at least 2 prompts; got {prompts}")
+    if task.context < 2:
+        raise ValueError(f"expected at least 2 context chains, which attend to each other; got {task.context}")
     drawn = grouped(task, kernels, prompts, seed, shuffled)
     alike = similarity(drawn.states)
     weights = tuple(chain_maps(model, drawn.columns))
@@ -200,10 +202,9 @@ def contrast(
     even = share[there].std() < 1e-12 or alike[there].std() < 1e-12
     correlation = 0.0 if even else float(np.corrcoef(share[there], alike[there])[0, 1])
     same = kernel[:, :, None] == kernel[:, None, :]
-    if same.all():
+    pairs = there & same, there & ~same
+    if not all(chosen.any() for chosen in pairs):
         return Contrast(correlation, float("nan"), float("nan"))
-    within, between = (
-        np.where(there & chosen, share, 0).sum((1, 2)) / (there & chosen).sum((1, 2)) for chosen in (same, ~same)
-    )
+    within, between = (np.where(chosen, share, 0).sum((1, 2)) / chosen.sum((1, 2)) for chosen in pairs)
     difference = within - between
     return Contrast(correlation, float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +110,7 @@ def _print(found: KernelAttention, how: dict[str, Any]) -> None:
 
     rows = []
     for k, one in enumerate(found.contrasts, start=1):
-        difference = f"{one.difference:+.4f} ± {one.error:.4f}" if how["kernels"] > 1 else "-"
+        difference = "-" if isnan(one.difference) else f"{one.difference:+.4f} ± {one.error:.4f}"
         rows.append((str(k), difference, f"{one.correlation:.3f}"))
     title = f"Attention on {how['prompts']:,} prompts, {how['kernels']} kernels {how['order']}"
     output.print_table(title, ("layer", "same kernel minus others", "correlation with similarity"), rows)

@@ -74,12 +74,13 @@ def plot_attention(found: KernelAttention) -> Figure:
     away = max(float(np.nanquantile(np.abs(one - middle), 0.99)) for one in maps) or 1.0
     scale = {"cmap": "RdBu_r", "vmin": middle - away, "vmax": middle + away}
     alike = np.where(np.eye(len(maps[0]), dtype=bool), np.nan, found.alike.mean(0))
-    count = len(maps) + 1 + (kernels > 1)
+    contrasted = bool(np.isfinite(found.contrasts[0].difference))
+    count = len(maps) + 1 + contrasted
     figure, axes = new_figure(-(-count // 5), min(count, 5), 3.3, 3.0)
     _square(figure, axes.flat[0], alike, framed, "similarity", {"cmap": "viridis"})
     for layer, values in enumerate(maps, start=1):
         _square(figure, axes.flat[layer], values, framed, f"layer {layer}, over its row's mean", scale)
-    if kernels > 1:
+    if contrasted:
         _contrasts(axes.flat[count - 1], found)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
