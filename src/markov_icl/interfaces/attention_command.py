@@ -112,7 +112,8 @@ def _print(found: KernelAttention, how: dict[str, Any]) -> None:
     for k, one in enumerate(found.contrasts, start=1):
         difference = "-" if isnan(one.difference) else f"{one.difference:+.4f} ± {one.error:.4f}"
         rows.append((str(k), difference, f"{one.correlation:.3f}"))
-    title = f"Attention on {how['prompts']:,} prompts, {how['kernels']} kernels {how['order']}"
+    mixed = f"{how['kernels']} kernels {how['order']}" if how["kernels"] > 1 else "one kernel each"
+    title = f"Attention on {how['prompts']:,} prompts, {mixed}"
     output.print_table(title, ("layer", "same kernel minus others", "correlation with similarity"), rows)
     sys.stdout.write(
         "note: what a chain takes from another, over the mean of its row; its look at itself is left out; "
