@@ -86,6 +86,15 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
+def readable(page, timeout=10_000):
+    """Wait until the page has followed its colours and no text is faint; return those that stay so."""
+    for _ in range(timeout // 100):
+        if not faint(ready(page)):
+            break
+        page.wait_for_timeout(100)
+    return faint(page)
+
+
 def faint(page):
     """Return the texts of the page that miss WCAG AA: 4.5, or 3 where large."""
     found = []

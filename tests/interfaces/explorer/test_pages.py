@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from markov_icl.interfaces.explorer.views import all_views
-from tests.interfaces.explorer.browsing import changed, contrast, faint, ready, shown
+from tests.interfaces.explorer.browsing import changed, contrast, readable, ready, shown
 
 VIEWS = all_views()
 NAMES = [view.name for view in VIEWS]
@@ -93,10 +93,8 @@ def test_a_page_is_whole_in_any_light_and_width(tab, gallery, view):
         assert all(drawn >= 0.99 * wanted >= 100 for drawn, wanted in heights), heights
         for colours in ("light", "dark"):
             page.emulate_media(color_scheme=colours)
-            page.wait_for_timeout(60)
-            ready(page)
+            assert not readable(page)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert not faint(page)
             page.screenshot(path=gallery / f"{view.name}-{width}-{colours}.png", full_page=True)
         assert all(box > 180 for box in page.locator(".graph").evaluate_all("all => all.map(g => g.clientWidth)"))
 
