@@ -117,6 +117,21 @@ def test_refuses_what_has_no_maps():
         kernel_attention(LinearSelfAttention(3), task, 2, 1)
 
 
+@pytest.mark.parametrize("kind", [LinearSelfAttention, SoftmaxAttention])
+def test_refuses_a_model_that_diverged(kind, capsys, tmp_path):
+    broken = kind(3, depth=2)
+    with torch.no_grad():
+        broken.Q.fill_(float("nan"))
+    save_checkpoint(tmp_path / "broken.safetensors", broken)
+    options = ("--model", tmp_path / "broken.safetensors", "--length", 3, "--context", 4)
+    code, out, err = run(capsys, "attention", *options, "--plot", tmp_path / "maps.png")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "markov-icl: error: expected finite attention maps; got nan or infinity (did the training diverge?)"
+    ]
+    assert not (tmp_path / "maps.png").exists()
+
+
 @pytest.fixture
 def model(tmp_path):
     path = tmp_path / "model.safetensors"

@@ -140,7 +140,7 @@ def chain_maps(model: PromptModel, columns: Float[np.ndarray, "P n D"]) -> list[
     every head has a positive mean and mean size 1.
 
     Raises:
-        ValueError: if the model has no attention maps.
+        ValueError: if the model has no attention maps, or they are not finite.
     """
     import torch
 
@@ -152,6 +152,8 @@ def chain_maps(model: PromptModel, columns: Float[np.ndarray, "P n D"]) -> list[
         with torch.no_grad():
             parts.append(_of_heads(model, torch.nn.functional.pad(part, (0, 1))))  # a query that nothing attends to
     maps = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+    if not all(np.isfinite(m).all() for m in maps):
+        raise ValueError("expected finite attention maps; got nan or infinity (did the training diverge?)")
     if model.kind == "lsa":
         maps = [m * np.sign(_over_heads(m)) / np.maximum(_over_heads(np.abs(m)), 1e-300) for m in maps]
     return [m.mean(1) for m in maps]
