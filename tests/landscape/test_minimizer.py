@@ -82,6 +82,12 @@ def test_minimizer_is_stationary_and_no_worse_than_others(name):
         assert form.loss <= system.loss(form.X + scale * rng.normal(size=system.size)) + 1e-12
 
 
+def test_verdict_and_condition_of_a_nearly_singular_task_come_from_fractions():
+    form = minimizer(POLYNOMIAL["nearly-absorbing"], "rational")
+    assert form.unique
+    assert abs(form.condition / 3.6e19 - 1) < 1e-5  # to 60 digits: 3.59999...e19
+
+
 @pytest.mark.parametrize("name", POLYNOMIAL)
 def test_dense_agrees_with_rational(name):
     dense, exact = minimizer(POLYNOMIAL[name], "dense"), minimizer(POLYNOMIAL[name], "rational")

@@ -80,7 +80,9 @@ class ClosedForm:
 
     @property
     def unique(self) -> bool:
-        """Return whether ``X`` is the only minimizer."""
+        """Return whether ``X`` is the only minimizer: the exact verdict where there is one."""
+        if self.convexity is not None:
+            return self.convexity.strict
         return self.free is None and bool(np.isfinite(self.condition))
 
     @property
@@ -175,7 +177,7 @@ def solve_rational(system: RationalMoments) -> ClosedForm:
         X=exact.astype(float),
         loss=float(loss),
         residual=0.0 if system.h == system.H * X else np.inf,
-        condition=_condition(rounded.H) if verdict.strict else np.inf,
+        condition=_exact_condition(system, rounded.H) if verdict.strict else np.inf,
         method="rational",
         moments=rounded,
         error="exact",
@@ -261,6 +263,12 @@ def _condition(H: NDArray[np.float64]) -> float:
     start = np.ones(len(H))
     ends = [eigsh(A, k=1, which="LA", tol=1e-4, v0=start, return_eigenvectors=False)[0] for A in (H, inverse)]
     return float(ends[0] * ends[1])
+
+
+def _exact_condition(system: RationalMoments, H: NDArray[np.float64]) -> float:
+    """Return ``|H| |H^-1|`` with the inverse taken in fractions: no digit is lost to the condition itself."""
+    inverse = fraction_array(system.H.inv()).astype(float).reshape(H.shape)
+    return float(np.linalg.norm(H, 2) * np.linalg.norm(inverse, 2))
 
 
 def _rounding(system: Moments, X: NDArray[np.float64]) -> float:
