@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from markov_icl.environment import environment
-from markov_icl.experiments.benchmarks import BENCHMARKS
+from markov_icl.experiments.benchmarks.benchmarks import BENCHMARKS
 from markov_icl.files import atomic
 
 RESULTS = Path(__file__).parent / "results"

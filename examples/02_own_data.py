@@ -64,7 +64,7 @@ assert form.loss < proof.lower
 # month is one observation, and error bars are wide: twelve months are few.
 
 # %%
-from markov_icl.experiments.evaluation import evaluate_held_out
+from markov_icl.analysis.evaluation import evaluate_held_out
 from markov_icl.models.predictors import Constant
 
 fit = mi.best(data.task, starts=16, seed=0)

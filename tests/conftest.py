@@ -9,18 +9,26 @@ from pathlib import Path
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-LANDSCAPE = Path(__file__).parents[1] / "src/markov_icl/landscape"
+PACKAGE = Path(__file__).parents[1] / "src/markov_icl"
 CHECKED = [
     "choices",
     "environment",
     "files",
     "threads",
+    "progress",
+    "rationals",
     "features",
     "moments",
-    *(f"landscape.{path.stem}" for path in LANDSCAPE.glob("*.py") if not path.stem.endswith("_kernels")),  # compiled
+    *(f"landscape.{path.stem}" for path in (PACKAGE / "landscape").glob("*.py")),
+    *(
+        f"landscape.operator.{path.stem}"
+        for path in (PACKAGE / "landscape/operator").glob("*.py")
+        if not path.stem.endswith("_kernels")  # compiled
+    ),
     "recovery",
     "models",
     "depth",
+    "analysis",
     "experiments",
     "tasks.sampling",
     "tasks.laws",

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from markov_icl.experiments.evaluation import evaluate, standard_predictors
-    from markov_icl.experiments.realizability import realizability_map
+    from markov_icl.analysis.evaluation import evaluate, standard_predictors
+    from markov_icl.analysis.realizability import realizability_map
     from markov_icl.features import phi, predict
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.landscape.slices import coordinate_slices
@@ -18,47 +18,47 @@ if TYPE_CHECKING:
     from markov_icl.models.training import train
     from markov_icl.moments.compute import compute_moments, rational_moments
     from markov_icl.moments.enumeration import enumerate_moments
-    from markov_icl.recovery.certificate import Certificate
-    from markov_icl.recovery.certify import certify
+    from markov_icl.recovery.certificate.certificate import Certificate
+    from markov_icl.recovery.certificate.verify import verify
     from markov_icl.recovery.factor import recover
-    from markov_icl.recovery.fit import best
-    from markov_icl.recovery.heads import heads
-    from markov_icl.recovery.nearest import nearest
-    from markov_icl.recovery.verify import verify
+    from markov_icl.recovery.heads.heads import heads
+    from markov_icl.recovery.search.fit import best
+    from markov_icl.recovery.search.nearest import nearest
+    from markov_icl.recovery.solver.certify import certify
     from markov_icl.tasks.data import from_sequences
     from markov_icl.tasks.prompts import MarkovTask, RegressionTask
     from markov_icl.tasks.sampling import sample_grams, sample_prompts
     from markov_icl.tasks.spec import task_from_file
 
 _HOMES = {
-    "Certificate": "recovery.certificate",
+    "Certificate": "recovery.certificate.certificate",
     "LinearSelfAttention": "models.lsa",
     "MarkovTask": "tasks.prompts",
     "RegressionTask": "tasks.prompts",
-    "best": "recovery.fit",
-    "certify": "recovery.certify",
+    "best": "recovery.search.fit",
+    "certify": "recovery.solver.certify",
     "compute_moments": "moments.compute",
     "coordinate_slices": "landscape.slices",
     "enumerate_moments": "moments.enumeration",
-    "evaluate": "experiments.evaluation",
+    "evaluate": "analysis.evaluation",
     "from_sequences": "tasks.data",
-    "heads": "recovery.heads",
+    "heads": "recovery.heads.heads",
     "load_model": "models.checkpoint",
     "minimizer": "landscape.minimizer",
-    "nearest": "recovery.nearest",
+    "nearest": "recovery.search.nearest",
     "phi": "features",
     "posterior_predictive": "models.predictors",
     "predict": "features",
     "rational_moments": "moments.compute",
-    "realizability_map": "experiments.realizability",
+    "realizability_map": "analysis.realizability",
     "recover": "recovery.factor",
     "sample_grams": "tasks.sampling",
     "sample_prompts": "tasks.sampling",
-    "standard_predictors": "experiments.evaluation",
+    "standard_predictors": "analysis.evaluation",
     "task_from_file": "tasks.spec",
     "train": "models.training",
     "train_population": "models.population",
-    "verify": "recovery.verify",
+    "verify": "recovery.certificate.verify",
 }
 
 __all__ = [

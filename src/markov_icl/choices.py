@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["hint", "unknown"]
+__all__ = ["METHODS", "hint", "unknown"]
+
+METHODS = ("auto", "dense", "operator", "rational", "symbolic")
+"""Ways to the minimizer."""
 
 
 def hint(word: object, choices: Iterable[str]) -> str:

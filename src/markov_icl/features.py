@@ -14,10 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]  # float64, or exact objects such as Fraction
+Array: TypeAlias = NDArray[np.float64]
+Numbers: TypeAlias = NDArray[Any]  # float64, or exact objects such as Fraction
 
 __all__ = [
     "Array",
+    "Numbers",
     "block_labels",
     "from_symmetric",
     "gram_dimension",
@@ -54,7 +56,7 @@ def vech_indices(dimension: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return np.triu_indices(dimension)
 
 
-def vech(matrices: Array) -> Array:
+def vech(matrices: Numbers) -> Numbers:
     """Pack symmetric matrices ``[..., D, D]`` into ``[..., m]``."""
     rows, columns = vech_indices(matrices.shape[-1])
     return matrices[..., rows, columns]
@@ -77,7 +79,7 @@ def block_labels(blocks: int, dimension: int) -> list[str]:
     return [f"X[{j + 1}]({i + 1},{k + 1})" for j in range(blocks) for i, k in zip(rows, columns, strict=True)]
 
 
-def split_blocks(X: Array, blocks: int | None = None) -> Array:
+def split_blocks(X: Numbers, blocks: int | None = None) -> Numbers:
     """Return ``X`` as ``[J, m]``.
 
     Args:
@@ -106,7 +108,7 @@ def split_blocks(X: Array, blocks: int | None = None) -> Array:
     return X.reshape(blocks, -1)
 
 
-def phi(b: Array, A: Array) -> Array:
+def phi(b: Numbers, A: Numbers) -> Numbers:
     """Map transformer parameters to the enlarged space, float or exact (object) alike.
 
     ``X^(j)_(i,k) = b_i A_kj + b_k A_ij`` for ``i < k`` and ``b_i A_ij`` for ``i = k``.
@@ -124,11 +126,11 @@ def phi(b: Array, A: Array) -> Array:
     X = b[rows, None] * A[columns] + b[columns, None] * A[rows]
     diagonal = rows == columns
     X[diagonal] = b[rows[diagonal], None] * A[rows[diagonal]]
-    result: Array = X.T.reshape(-1)
+    result: Numbers = X.T.reshape(-1)
     return result
 
 
-def to_symmetric(X: Array, blocks: int | None = None) -> Array:
+def to_symmetric(X: Numbers, blocks: int | None = None) -> Numbers:
     """Return the symmetric matrices ``M_j`` ``[J, D, D]`` with ``v^T M_j v = sum_{i<=k} X^(j)_(i,k) v_i v_k``.
 
     For ``X = phi(b, A)``, ``M_j = (b a_j^T + a_j b^T) / 2``.
@@ -143,7 +145,7 @@ def to_symmetric(X: Array, blocks: int | None = None) -> Array:
     return M
 
 
-def from_symmetric(M: Array) -> Array:
+def from_symmetric(M: Numbers) -> Numbers:
     """Invert :func:`to_symmetric`: ``[J, D, D]`` to ``[J m]``."""
     rows, columns = vech_indices(M.shape[-1])
     packed = M[:, rows, columns]

@@ -6,7 +6,7 @@ from markov_icl.depth.descent import descend
 from markov_icl.depth.restricted import best_restricted
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.models import training
-from markov_icl.recovery.fit import best
+from markov_icl.recovery.search.fit import best
 from markov_icl.tasks.prompts import MarkovTask
 
 TASK = MarkovTask(length=3, context=10)

@@ -22,7 +22,7 @@ from markov_icl.hardness.independent_set import (
     independent_set,
     round_to_set,
 )
-from markov_icl.recovery.nearest import nearest, squared_distance
+from markov_icl.recovery.search.nearest import nearest, squared_distance
 from tests.hardness.cubic_graphs import CUBIC
 
 NAMED = {

@@ -10,7 +10,7 @@ from fractions import Fraction as F
 import numpy as np
 import pytest
 
-from markov_icl.experiments.hardness_claims import unattained
+from markov_icl.experiments.claims.hardness import unattained
 from markov_icl.hardness import scip
 from markov_icl.hardness.alternation import alternate
 from markov_icl.hardness.global_nearest import nearest_globally
@@ -19,7 +19,7 @@ from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.reduction import reduce
 from markov_icl.hardness.scip import Stop, solve
 from markov_icl.hardness.separability import separate
-from markov_icl.recovery.nearest import nearest
+from markov_icl.recovery.search.nearest import nearest
 
 pytest.importorskip("pyscipopt")
 ONE = F(1)

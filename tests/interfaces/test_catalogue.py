@@ -13,7 +13,7 @@ import typer
 from markov_icl.interfaces.catalogue import EXAMPLES, PANELS
 from markov_icl.interfaces.cli import app
 from markov_icl.tasks.spec import TaskSpec
-from tests.interfaces.commands import cost, run
+from tests.interfaces.command_line import cost, run
 
 ROOT = Path(__file__).parents[2]
 ONLY_PARSED = {

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from markov_icl.landscape.convexity import convexity, ldl, null_space
+from markov_icl.landscape.convexity import convexity
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices, plane_slice, spectrum
 from markov_icl.moments.compute import compute_moments, rational_moments
-from markov_icl.moments.system import fraction_array
+from markov_icl.rationals import fraction_array, ldl, null_space
 from markov_icl.recovery.factor import recover
 from markov_icl.tasks.kernels import beta_prior
 from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, RegressionTask, StationaryStart, independent_start
@@ -202,7 +202,7 @@ def test_errors_of_estimates_cover_better_estimates():
 def test_large_condition_estimate_agrees_with_the_spectrum(monkeypatch):
     task = MarkovTask(length=7, context=100)
     exact = minimizer(task).condition
-    monkeypatch.setattr("markov_icl.landscape.minimizer._EIGEN_SIZE", 10)
+    monkeypatch.setattr("markov_icl.landscape.direct._EIGEN_SIZE", 10)
     np.testing.assert_allclose(minimizer(task).condition, exact, rtol=1e-3)
 
 

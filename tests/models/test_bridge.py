@@ -20,7 +20,7 @@ from markov_icl.models.bridge import (
 )
 from markov_icl.models.gram import EnlargedAttention, gram_predict
 from markov_icl.models.lsa import FORMS, LinearSelfAttention
-from markov_icl.recovery.fit import best
+from markov_icl.recovery.search.fit import best
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts
 from tests.cases import POLYNOMIAL

@@ -7,7 +7,7 @@ from markov_icl.features import phi
 from markov_icl.landscape.realizable import loss_and_gradient
 from markov_icl.models.population import train_population
 from markov_icl.moments.compute import compute_moments
-from markov_icl.recovery.fit import best
+from markov_icl.recovery.search.fit import best
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask
 from tests.cases import POLYNOMIAL, REGRESSION
 

@@ -18,8 +18,8 @@ from markov_icl.models.lsa import LinearSelfAttention
 from markov_icl.models.scores import nearest_state, score
 from markov_icl.models.training import Curriculum, Recipe, choose_device, train
 from markov_icl.moments.compute import compute_moments
-from markov_icl.recovery.certify import certify
-from markov_icl.recovery.fit import best
+from markov_icl.recovery.search.fit import best
+from markov_icl.recovery.solver.certify import certify
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, independent_start
 
 TASK = MarkovTask(length=3, context=8)

@@ -19,10 +19,10 @@ from jaxtyping import Float
 
 from markov_icl.features import from_symmetric, vech
 from markov_icl.moments.system import Moments
-from markov_icl.recovery.certificate import Certificate
-from markov_icl.recovery.certify import certify
-from markov_icl.recovery.fit import search
-from markov_icl.recovery.quadratic import Separable
+from markov_icl.recovery.certificate.certificate import Certificate
+from markov_icl.recovery.search.fit import search
+from markov_icl.recovery.search.quadratic import Separable
+from markov_icl.recovery.solver.certify import certify
 
 __all__ = [
     "GraphInstance",
@@ -291,7 +291,7 @@ def _descend(
 
 
 def _search_blocks(instance: GraphInstance, rng: np.random.Generator) -> tuple[float, Float[np.ndarray, " v"]]:
-    """Run the search of :func:`~markov_icl.recovery.nearest.nearest` on the coordinates that occur."""
+    """Run the search of :func:`~markov_icl.recovery.search.nearest.nearest` on the coordinates that occur."""
     M = graph_blocks(instance, literal=False)
     v = instance.vertices
     weights = np.asarray(vech((np.ones((v, v)) + np.eye(v)) / 2), dtype=float)

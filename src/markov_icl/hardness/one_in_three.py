@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from markov_icl.features import Array
+from markov_icl.features import Numbers
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, solve
 
@@ -71,7 +71,7 @@ def encode(formula: Formula) -> BilinearProgram:
     return BilinearProgram(max(formula.variables, 1), tuple(constraints), names=names)
 
 
-def push_forward(formula: Formula, truth: tuple[bool, ...]) -> tuple[Array, Array]:
+def push_forward(formula: Formula, truth: tuple[bool, ...]) -> tuple[Numbers, Numbers]:
     """Return ``b``, ``A`` in fractions with ``b_i = a_i = 1`` where true; feasible if the assignment satisfies."""
     values = {Entry(0): 1, Entry(0, 0): 1}
     for i, true in enumerate(truth, 1):
@@ -79,7 +79,7 @@ def push_forward(formula: Formula, truth: tuple[bool, ...]) -> tuple[Array, Arra
     return encode(formula).assemble(values, exact=True)
 
 
-def pull_back(formula: Formula, b: Array, A: Array) -> tuple[bool, ...] | None:
+def pull_back(formula: Formula, b: Numbers, A: Numbers) -> tuple[bool, ...] | None:
     """Return the assignment ``x_i = b_i a_0``, rounded; None unless it satisfies the formula."""
     truth = tuple(bool(b[i] * A[0, 0] > 0.5) for i in range(1, formula.variables + 1))
     return truth if formula.holds(truth) else None

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from markov_icl.features import Array
+from markov_icl.features import Numbers
 
 __all__ = ["BilinearProgram", "Constraint", "Entry", "Expansion", "Form"]
 
@@ -49,7 +49,7 @@ class Form:
             D[i, k] += coefficient
         return D
 
-    def value(self, b: Array, A: Array) -> Any:
+    def value(self, b: Numbers, A: Numbers) -> Any:
         """Return ``b^T D(r) a_j``, in the arithmetic of ``b`` and ``A``."""
         exact = b.dtype == object
         return sum((c if exact else float(c)) * b[i] * A[k, self.column] for i, k, c in self.terms)
@@ -141,7 +141,7 @@ class BilinearProgram:
                 constant += scale
         return Expansion(constant, linear, products)
 
-    def assemble(self, values: Mapping[Entry, Any], exact: bool = False) -> tuple[Array, Array]:
+    def assemble(self, values: Mapping[Entry, Any], exact: bool = False) -> tuple[Numbers, Numbers]:
         """Return ``b`` ``[D]`` and ``A`` ``[D, d]`` from values of free entries; what is not named is 0."""
         zero, kind = (Fraction(0), object) if exact else (0.0, float)
         b, A = np.full(self.dimension, zero, dtype=kind), np.full((self.dimension, self.d), zero, dtype=kind)
@@ -150,7 +150,7 @@ class BilinearProgram:
             target[place] = Fraction(value) if exact else float(value)
         return b, A
 
-    def violation(self, b: Array, A: Array) -> Any:
+    def violation(self, b: Numbers, A: Numbers) -> Any:
         """Return the largest violation of a constraint, a fixed entry or a sign; 0 where ``(b, A)`` is feasible."""
         worst = [abs(_at(b, A, e) - v) for e, v in self.fixed.items()] + [-_at(b, A, e) for e in self.nonnegative]
         for one in self.constraints:
@@ -158,7 +158,7 @@ class BilinearProgram:
             worst.append(abs(excess) if one.sense == "=" else excess)
         return max([*worst, type(b[0])(0)])
 
-    def value(self, b: Array, A: Array) -> Any:
+    def value(self, b: Numbers, A: Numbers) -> Any:
         """Return the objective, 0 for a feasibility problem."""
         return type(b[0])(0) if self.objective is None else self.objective.value(b, A)
 
@@ -176,5 +176,5 @@ class BilinearProgram:
         return replace(self, objective=None, constraints=(extra, *self.constraints))
 
 
-def _at(b: Array, A: Array, entry: Entry) -> Any:
+def _at(b: Numbers, A: Numbers, entry: Entry) -> Any:
     return b[entry.row] if entry.column is None else A[entry.row, entry.column]

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from markov_icl.choices import hint
-from markov_icl.features import Array
+from markov_icl.features import Numbers
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, Stop, solve
 from markov_icl.hardness.separability import Instance, Planes, Status, planes_along
@@ -56,7 +56,7 @@ class Reduction:
     program: BilinearProgram
     placement: Placement
 
-    def pull_back(self, b: Array) -> Planes | None:
+    def pull_back(self, b: Numbers) -> Planes | None:
         """Return two planes from a point whose objective is below 4, verified in fractions; None if it has none.
 
         A plane cuts off the outer points that lie strictly below all inner points along its normal.
@@ -72,7 +72,7 @@ class Reduction:
                 return planes
         return None
 
-    def push_forward(self, planes: Planes) -> tuple[Array, Array]:
+    def push_forward(self, planes: Planes) -> tuple[Numbers, Numbers]:
         """Return a feasible point, in fractions, for two planes with the inner points on their near sides.
 
         ``z = max(B w - g + 1, 0)``: the objective is 0 if the planes separate. In the printed placement what

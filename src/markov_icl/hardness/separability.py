@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-import flint
 import numpy as np
 from scipy.optimize import linprog
 
+from markov_icl.rationals import fraction, rational_matrix
 from markov_icl.tasks.kernels import as_fraction
 
 __all__ = ["Instance", "Obstruction", "Planes", "Status", "Verdict", "is_proof", "planes_along", "separate"]
@@ -237,11 +237,10 @@ def _exact_weights(instance: Instance, chosen: list[int], support: list[int]) ->
         for s in support
     ]
     right = (*(zero,) * instance.dimension, one, one)
-    table = [[flint.fmpq(v.numerator, v.denominator) for v in row] for row in (*columns, right)]
-    reduced, rank = flint.fmpq_mat([list(row) for row in zip(*table, strict=True)]).rref()
+    reduced, rank = rational_matrix(zip(*columns, right, strict=True)).rref()
     if rank != len(support) or any(reduced[i, i] != 1 for i in range(rank)):
         return None
-    weights = [Fraction(int(reduced[i, rank].p), int(reduced[i, rank].q)) for i in range(rank)]
+    weights = [fraction(reduced[i, rank]) for i in range(rank)]
     if min(weights) < 0:
         return None
     named = [(s, weight) for s, weight in zip(support, weights, strict=True) if weight > 0]

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from markov_icl.choices import hint
-from markov_icl.interfaces.options import show_task_defaults
+from markov_icl.interfaces.commands.options import show_task_defaults
 
 __all__ = ["EXAMPLES", "PANELS", "Command", "Group", "arrange"]
 

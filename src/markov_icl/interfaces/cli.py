@@ -8,26 +8,26 @@ import sys
 import typer
 
 from markov_icl.choices import hint
-from markov_icl.interfaces import (
-    attention_command,
-    bench_command,
-    best_commands,
-    claims_command,
-    depth_commands,
-    doctor_command,
-    experiment_commands,
-    explore_command,
-    hardness_commands,
-    ladder_command,
-    landscape_commands,
-    model_commands,
-    optimum_commands,
-    report_command,
-    reproduce_command,
-    sample_command,
-    train_commands,
-)
 from markov_icl.interfaces.catalogue import Group, arrange
+from markov_icl.interfaces.commands import (
+    attention,
+    bench,
+    best,
+    claims,
+    depth,
+    doctor,
+    experiment,
+    explore,
+    hardness,
+    ladder,
+    landscape,
+    model,
+    optimum,
+    report,
+    reproduce,
+    sample,
+    train,
+)
 
 __all__ = ["app", "main"]
 
@@ -44,23 +44,23 @@ app = typer.Typer(
 )
 
 for commands in (
-    optimum_commands,
-    ladder_command,
-    landscape_commands,
-    sample_command,
-    best_commands,
-    model_commands,
-    train_commands,
-    attention_command,
-    depth_commands,
-    hardness_commands,
-    experiment_commands,
-    reproduce_command,
-    claims_command,
-    report_command,
-    explore_command,
-    bench_command,
-    doctor_command,
+    optimum,
+    ladder,
+    landscape,
+    sample,
+    best,
+    model,
+    train,
+    attention,
+    depth,
+    hardness,
+    experiment,
+    reproduce,
+    claims,
+    report,
+    explore,
+    bench,
+    doctor,
 ):
     commands.register(app)
 arrange(app)

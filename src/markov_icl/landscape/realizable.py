@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from markov_icl.features import gram_dimension, split_blocks, vech_indices
+from markov_icl.features import Array, gram_dimension, split_blocks, vech_indices
 
 __all__ = ["QuadraticLoss", "both_sides", "loss_and_gradient"]
-
-Array = NDArray[np.float64]
 
 
 @runtime_checkable

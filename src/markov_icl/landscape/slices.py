@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from markov_icl.landscape.minimizer import ClosedForm
+from markov_icl.landscape.closed_form import ClosedForm
 from markov_icl.moments.system import Moments
 
 __all__ = ["PlaneSlice", "Slices", "coordinate_slices", "plane_slice", "spectrum"]

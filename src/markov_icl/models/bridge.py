@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import nn
 
-from markov_icl.features import Array, gram_dimension, phi, split_blocks
+from markov_icl.features import Numbers, gram_dimension, phi, split_blocks
 from markov_icl.models.gram import EnlargedAttention
 from markov_icl.models.lsa import LinearSelfAttention
 
@@ -43,7 +43,7 @@ class LayerParameters:
     A: Float[np.ndarray, "L H D J"]
 
 
-def to_module(b: Array, A: Array, dtype: torch.dtype = torch.float64) -> LinearSelfAttention:
+def to_module(b: Numbers, A: Numbers, dtype: torch.dtype = torch.float64) -> LinearSelfAttention:
     """Return the sparse one-layer model with these parameters, one head each.
 
     Args:
@@ -65,7 +65,7 @@ def to_module(b: Array, A: Array, dtype: torch.dtype = torch.float64) -> LinearS
     return model
 
 
-def enlarged_module(X: Array, dtype: torch.dtype = torch.float64) -> EnlargedAttention:
+def enlarged_module(X: Numbers, dtype: torch.dtype = torch.float64) -> EnlargedAttention:
     """Return the enlarged model at a point.
 
     Args:
@@ -88,7 +88,7 @@ def module_of(result: Any, dtype: torch.dtype = torch.float64) -> LinearSelfAtte
     """Return the model that a result describes: its parameters ``b``, ``A`` if it has them, else its point ``X``.
 
     Args:
-        result: such as a ``Fit`` or :class:`Parameters`, or a :class:`~markov_icl.landscape.minimizer.ClosedForm`.
+        result: such as a ``Fit`` or :class:`Parameters`, or a :class:`~markov_icl.landscape.closed_form.ClosedForm`.
         dtype: of the module.
 
     Raises:

@@ -1,8 +1,8 @@
 """Training of one layer on its exact population loss: no sampling, no noise.
 
 ``f(b, A) = E y^2 - 2 h^T X + X^T H X`` at ``X = sum_s phi(b_s, A_s)``, with the moments of the task. What it
-finds is a local minimum; :func:`~markov_icl.recovery.fit.best` lists all of them,
-:func:`~markov_icl.recovery.certify.certify` proves which is global.
+finds is a local minimum; :func:`~markov_icl.recovery.search.fit.best` lists all of them,
+:func:`~markov_icl.recovery.solver.certify.certify` proves which is global.
 """
 
 from __future__ import annotations

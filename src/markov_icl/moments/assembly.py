@@ -13,10 +13,10 @@ from typing import Any
 import flint
 import numpy as np
 
-from markov_icl.features import Array, vech_indices, vech_size
+from markov_icl.features import Numbers, vech_indices, vech_size
 from markov_icl.moments.conditional import chain_moments, tuple_count, tuple_places
 from markov_icl.moments.quadrature import Rule
-from markov_icl.moments.system import rational
+from markov_icl.rationals import rational
 from markov_icl.tasks.kernels import FinitePrior, exact_stationary, stationary
 from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask
 
@@ -38,9 +38,9 @@ class Assembly:
         y2: ``E y^2``.
     """
 
-    fourth: Array
-    square: Array
-    h: Array
+    fourth: Numbers
+    square: Numbers
+    h: Numbers
     y2: Any
 
     @classmethod
@@ -55,7 +55,7 @@ class Assembly:
             zero,
         )
 
-    def dense(self, task: MarkovTask) -> tuple[Array, Array, Any]:
+    def dense(self, task: MarkovTask) -> tuple[Numbers, Numbers, Any]:
         """Return ``H`` ``[N, N]``, symmetric to the last bit, ``h`` ``[N]`` and ``E y^2``."""
         J, m = self.h.shape
         times = np.array(task.times)
@@ -70,7 +70,7 @@ class Assembly:
         return H.reshape(J * m, J * m), self.h.reshape(J * m), self.y2
 
 
-def start_laws(task: MarkovTask, kernels: Array, first: int, exact: bool) -> Iterator[tuple[Any, Array, Array]]:
+def start_laws(task: MarkovTask, kernels: Numbers, first: int, exact: bool) -> Iterator[tuple[Any, Numbers, Numbers]]:
     """Yield ``(weight, query law, context law)``, laws ``[K or 1, R]``, given which the chains are independent.
 
     ``first`` is the place of ``kernels[0]`` in a finite prior.
@@ -78,7 +78,7 @@ def start_laws(task: MarkovTask, kernels: Array, first: int, exact: bool) -> Ite
     dtype = object if exact else float
     convert: Callable[..., object] = rational if exact else float
 
-    def law(pmf: object) -> Array:
+    def law(pmf: object) -> Numbers:
         return np.array([[convert(q) for q in pmf]], dtype=dtype)  # type: ignore[attr-defined]
 
     match task.initial:
@@ -118,8 +118,8 @@ def accumulate(
 def add_nodes(
     total: Assembly,
     task: MarkovTask,
-    kernels: Array,
-    weights: Array,
+    kernels: Numbers,
+    weights: Numbers,
     first: int = 0,
     exact: bool = False,
 ) -> None:
@@ -142,7 +142,9 @@ def add_nodes(
             _add_squares(total.square, pairs[seen], mu, product)
 
 
-def _add_squares(square: Array, weights: Array, mu: Array, product: Callable[[Array, Array], Array]) -> None:
+def _add_squares(
+    square: Numbers, weights: Numbers, mu: Numbers, product: Callable[[Numbers, Numbers], Numbers]
+) -> None:
     """Add ``sum_K weights_pK mu_K mu_K^T`` to every ``square[p]``, a few pairs to a matrix product."""
     m, nodes = mu.shape
     group = max(1, _GROUP_NUMBERS // (m * nodes))
@@ -151,6 +153,6 @@ def _add_squares(square: Array, weights: Array, mu: Array, product: Callable[[Ar
         square[first : first + group] += product(scaled.reshape(-1, nodes), mu.T).reshape(-1, m, m)
 
 
-def _exact_product(a: Array, b: Array) -> Array:
+def _exact_product(a: Numbers, b: Numbers) -> Numbers:
     product = flint.fmpq_mat(a.tolist()) * flint.fmpq_mat(b.tolist())
     return np.array(product.entries(), dtype=object).reshape(a.shape[0], b.shape[1])

@@ -11,7 +11,7 @@ from math import comb
 import numpy as np
 from jaxtyping import Int
 
-from markov_icl.features import Array
+from markov_icl.features import Numbers
 
 __all__ = ["chain_moments", "tuple_count", "tuple_places"]
 
@@ -33,12 +33,12 @@ def tuple_places(times: Int[np.ndarray, "... degree"], length: int) -> Int[np.nd
 
 
 def chain_moments(
-    kernels: Array,
-    start: Array,
-    values: Array,
+    kernels: Numbers,
+    start: Numbers,
+    values: Numbers,
     length: int,
     degree: int,
-) -> Array:
+) -> Numbers:
     """Return ``E[v_{t_1} ... v_{t_r} | P]`` for every sorted tuple of times, 0 standing for the constant 1.
 
     Walks along the chain with ``E[v_{t_1} ... v_{t_q}; (x_{t-k+1}, ..., x_t) = s]``, ``q < r``, for every
@@ -75,12 +75,12 @@ def chain_moments(
     return np.concatenate(closed)
 
 
-def _advance(block: Array, step: Array) -> Array:
+def _advance(block: Numbers, step: Numbers) -> Numbers:
     """Apply one transition to ``[tuples, R, K]``: drop the oldest state, append the newest."""
     states, shorter, _, count = step.shape
     old = block.reshape(-1, states, shorter, 1, count)
     total = old[:, 0] * step[0]
     for s in range(1, states):
         total = total + old[:, s] * step[s]
-    result: Array = total.reshape(-1, states * shorter, count)
+    result: Numbers = total.reshape(-1, states * shorter, count)
     return result

@@ -13,11 +13,11 @@ from fractions import Fraction
 from itertools import combinations_with_replacement, product
 from math import comb, factorial, prod
 
-import flint
 import numpy as np
 
 from markov_icl.features import vech_indices
-from markov_icl.moments.system import RationalMoments, rational
+from markov_icl.moments.system import RationalMoments
+from markov_icl.rationals import rational, rational_matrix
 from markov_icl.tasks.kernels import DirichletPrior, FinitePrior, exact_stationary
 from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask
 
@@ -51,9 +51,9 @@ def enumerate_moments(task: MarkovTask) -> RationalMoments:
         features.append([x * entry for x in z[:-1] for entry in g])
         labels.append(z[-1])
         weights.append(probability)
-    F = flint.fmpq_mat([[rational(v) for v in row] for row in features])
-    weighted = flint.fmpq_mat([[rational(w * v) for v in row] for row, w in zip(features, weights, strict=True)])
-    y = flint.fmpq_mat([[rational(v)] for v in labels])
+    F = rational_matrix(features)
+    weighted = rational_matrix([w * v for v in row] for row, w in zip(features, weights, strict=True))
+    y = rational_matrix([v] for v in labels)
     y2 = sum((w * v * v for w, v in zip(weights, labels, strict=True)), Fraction(0))
     return RationalMoments(
         weighted.transpose() * F,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import Array, vech_indices
+from markov_icl.features import Numbers, vech_indices
 from markov_icl.moments.assembly import start_laws
 from markov_icl.moments.compute import grid_size, is_polynomial
 from markov_icl.moments.conditional import chain_moments, tuple_places
@@ -118,7 +118,7 @@ def _rules(task: MarkovTask, points: int, seed: int) -> tuple[list[Rule], str, s
     return rules, "sampled", words, np.nan
 
 
-def _moments_of(task: MarkovTask, rule: Rule, share: float) -> tuple[Array, ...]:
+def _moments_of(task: MarkovTask, rule: Rule, share: float) -> tuple[Numbers, ...]:
     """Return weights, query, label, square, mu, kernels and start laws of one rule's nodes.
 
     Nodes of a start law follow each other, so that all nodes of one law are the rule's nodes in order.

@@ -12,8 +12,8 @@ import flint
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import Array
-from markov_icl.moments.system import rational
+from markov_icl.features import Numbers
+from markov_icl.rationals import rational
 from markov_icl.tasks.kernels import FinitePrior, Prior
 from markov_icl.tasks.prompts import MarkovTask
 
@@ -44,7 +44,7 @@ class Rule(Protocol):
     def size(self) -> int:
         """Return the number of kernels."""
 
-    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
+    def chunk(self, start: int, stop: int) -> tuple[Numbers, Numbers]:
         """Return kernels ``[K, R, S]`` and weights ``[K]`` of nodes ``start .. stop``."""
 
 
@@ -58,7 +58,7 @@ class KernelRule:
         states: ``S``.
     """
 
-    rows: tuple[tuple[Array, Array], ...]
+    rows: tuple[tuple[Numbers, Numbers], ...]
     states: int
 
     @property
@@ -66,7 +66,7 @@ class KernelRule:
         """Return the number of kernels in the rule."""
         return prod(len(weights) for _, weights in self.rows)
 
-    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
+    def chunk(self, start: int, stop: int) -> tuple[Numbers, Numbers]:
         """Return kernels ``[K, R, S]`` and weights ``[K]`` of nodes ``start .. stop``."""
         index = np.arange(start, min(stop, self.size))
         picks = np.unravel_index(index, [len(w) for _, w in self.rows])
@@ -86,14 +86,14 @@ def kernel_rule(prior: Prior, nodes: int, exact: bool = False) -> KernelRule:
         weights = [convert(w) for w in prior.weights]
         dtype = object if exact else float
         return KernelRule(((np.array(flat, dtype=dtype), np.array(weights, dtype=dtype)),), prior.shape[1])
-    made: dict[tuple[Fraction, ...], tuple[Array, Array]] = {}
+    made: dict[tuple[Fraction, ...], tuple[Numbers, Numbers]] = {}
     for alpha in prior.alpha:
         if alpha not in made:
             made[alpha] = _simplex_rule(alpha, nodes, exact)
     return KernelRule(tuple(made[alpha] for alpha in prior.alpha), prior.shape[1])
 
 
-def _simplex_rule(alpha: tuple[Fraction, ...], nodes: int, exact: bool) -> tuple[Array, Array]:
+def _simplex_rule(alpha: tuple[Fraction, ...], nodes: int, exact: bool) -> tuple[Numbers, Numbers]:
     """Stick-breaking: ``v_s ~ Beta(alpha_s, sum of the later ones)``, entry ``s`` is ``v_s prod (1 - v)``."""
     dtype = object if exact else float
     one = flint.fmpq(1) if exact else 1.0
@@ -107,14 +107,14 @@ def _simplex_rule(alpha: tuple[Fraction, ...], nodes: int, exact: bool) -> tuple
     return np.concatenate([points, rest[:, None]], axis=1), weights
 
 
-def beta_rule(a: Fraction, b: Fraction, nodes: int, exact: bool = False) -> tuple[Array, Array]:
+def beta_rule(a: Fraction, b: Fraction, nodes: int, exact: bool = False) -> tuple[Numbers, Numbers]:
     """Return nodes in (0, 1) and weights for ``Beta(a, b)``: Gauss-Jacobi, or rational moment-matched."""
     if exact:
         return _rational_beta_rule(a, b, nodes)
     return _gauss_beta_rule(float(a), float(b), nodes)
 
 
-def _gauss_beta_rule(a: float, b: float, nodes: int) -> tuple[Array, Array]:
+def _gauss_beta_rule(a: float, b: float, nodes: int) -> tuple[Numbers, Numbers]:
     """Nodes are the eigenvalues of the Jacobi matrix, weights the squared first components of its vectors.
 
     ``scipy.special.roots_jacobi`` overflows from ``a + b`` of about 1,000 on. Source: Golub, Welsch (1969).
@@ -130,7 +130,7 @@ def _gauss_beta_rule(a: float, b: float, nodes: int) -> tuple[Array, Array]:
     return v, vectors[0] ** 2
 
 
-def _rational_beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Array, Array]:
+def _rational_beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Numbers, Numbers]:
     """Nodes ``i / (nodes + 1)``; weights solve the Vandermonde system of the Beta moments."""
     moments = [flint.fmpq(1)]
     for k in range(nodes - 1):

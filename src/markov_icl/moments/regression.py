@@ -7,8 +7,9 @@ from typing import Any
 import flint
 import numpy as np
 
-from markov_icl.features import Array, vech_indices
-from markov_icl.moments.system import Moments, RationalMoments, rational
+from markov_icl.features import Numbers, vech_indices
+from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.rationals import rational
 from markov_icl.tasks.prompts import RegressionTask
 
 __all__ = ["rational_regression_moments", "regression_moments"]
@@ -34,7 +35,7 @@ def rational_regression_moments(task: RegressionTask) -> RationalMoments:
     )
 
 
-def _assemble(sigma: Array, n: Any) -> tuple[Array, Array, Any]:
+def _assemble(sigma: Numbers, n: Any) -> tuple[Numbers, Numbers, Any]:
     """Average over ``w ~ N(0, I)`` the moments of ``z = (x, w.x) ~ N(0, C(w))``.
 
     Given ``w``, ``E[z_a z_b z_c z_e] = C_ab C_ce + C_ac C_be + C_ae C_bc`` and ``mu = vech C``.
@@ -55,7 +56,7 @@ def _assemble(sigma: Array, n: Any) -> tuple[Array, Array, Any]:
     return H, h.reshape(-1), sum(sigma[j, j] for j in range(d))
 
 
-def _product_of_covariances(sigma: Array) -> Array:
+def _product_of_covariances(sigma: Numbers) -> Numbers:
     """Return ``E_w[C_ab C_ce]``, ``[D, D, D, D]``; ``C = [[S, S w], [w^T S, w^T S w]]``."""
     d = sigma.shape[0]
     square = sigma @ sigma

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import Array
+from markov_icl.features import Numbers
 from markov_icl.moments.assembly import accumulate
 from markov_icl.moments.system import Moments
 from markov_icl.tasks.kernels import DirichletPrior
@@ -34,7 +34,7 @@ class SobolRule:
         """Return the number of kernels."""
         return int(self.points.shape[0])
 
-    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
+    def chunk(self, start: int, stop: int) -> tuple[Numbers, Numbers]:
         """Return kernels ``[K, R, S]`` and weights ``[K]`` of nodes ``start .. stop``."""
         from scipy.special import betaincinv
 

@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from jaxtyping import Float
 
-from markov_icl.features import Array
+from markov_icl.features import Numbers
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.threads import one_blas_thread
 
@@ -53,7 +53,7 @@ class SpectralRule:
         """Return the number of kernels."""
         return int(self.weights.shape[0])
 
-    def chunk(self, start: int, stop: int) -> tuple[Array, Array]:
+    def chunk(self, start: int, stop: int) -> tuple[Numbers, Numbers]:
         """Return kernels ``[K, 2, 2]`` and weights ``[K]`` of nodes ``start .. stop``."""
         lam, s = self.eigenvalue[start:stop], self.stationary[start:stop]
         stay = np.stack([1 - s * (1 - lam), s + (1 - s) * lam], axis=1)
@@ -89,10 +89,10 @@ def spectral_rule(prior: DirichletPrior, transitions: int) -> SpectralRule:
     return SpectralRule(lam, s, weights, float(np.abs(found - aside).max()))
 
 
-def _moments(lam: Array, s: Array, weights: Array, transitions: int) -> Array:
+def _moments(lam: Numbers, s: Numbers, weights: Numbers, transitions: int) -> Numbers:
     """Return ``sum w lambda^k s^j``, ``[3 d + 1, 7]``."""
     powers = np.vander(lam, 3 * transitions + 1, increasing=True)
-    result: Array = (powers * weights[:, None]).T @ np.vander(s, _S_DEGREE + 1, increasing=True)
+    result: Numbers = (powers * weights[:, None]).T @ np.vander(s, _S_DEGREE + 1, increasing=True)
     return result
 
 
@@ -118,7 +118,7 @@ class _Half:
         """
         return min(0.2, 0.7 / sqrt(self.A0 + self.B0 + self.A1 + self.B1))
 
-    def log_density(self, x: Array, y: Array) -> Array:
+    def log_density(self, x: Numbers, y: Numbers) -> Numbers:
         """Return the log density with respect to ``dx dy``, ``mu = logistic(x)``, ``v = logistic(y)``, ``[M, V]``."""
         from scipy.special import betaln, log_expit
 
@@ -133,7 +133,7 @@ class _Half:
             result += (self.A1 - 1) * np.logaddexp(mu, y)
         return np.asarray(result)
 
-    def trapezoid(self, shift: float = 0.0) -> tuple[Array, Array]:
+    def trapezoid(self, shift: float = 0.0) -> tuple[Numbers, Numbers]:
         """Return logits ``x`` of ``mu`` ``[M]`` and of ``v`` ``[V]`` that cover the density, ``shift`` steps aside."""
         step = self.step
         x = y = np.linspace(-_WIDEST, _WIDEST, 401)
@@ -144,7 +144,7 @@ class _Half:
         across, along = (p[0] + step * (np.arange((p[-1] - p[0]) // step + 2) + shift) for p in (x, y))
         return across, along
 
-    def conditional(self, x: Array, y: Array) -> tuple[Array, Array]:
+    def conditional(self, x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
         """Return ``s`` and the weights of the trapezoid rule, both ``[M, V]``."""
         from scipy.special import expit
 
@@ -152,17 +152,17 @@ class _Half:
         s = np.broadcast_to(v, (len(x), len(y))) if self.sign > 0 else (mu + (1 - mu) * v) / (1 + mu)
         return s, np.exp(self.log_density(x, y)) * self.step**2
 
-    def moments(self, transitions: int, shift: float) -> Array:
+    def moments(self, transitions: int, shift: float) -> Numbers:
         """Return ``E[lambda^k s^j]`` on this half by the trapezoid rule, ``[3 d + 1, 7]``."""
         x, y = self.trapezoid(shift)
         return np.asarray(self._powers(x, transitions).T @ self._given_eigenvalue(x, y))
 
-    def _powers(self, x: Array, transitions: int) -> Array:
+    def _powers(self, x: Numbers, transitions: int) -> Numbers:
         from scipy.special import expit
 
         return np.vander(self.sign * expit(x), 3 * transitions + 1, increasing=True)
 
-    def _given_eigenvalue(self, x: Array, y: Array) -> Array:
+    def _given_eigenvalue(self, x: Numbers, y: Numbers) -> Numbers:
         """Return ``w E[s^j | lambda]``, ``[M, 7]``."""
         out = np.empty((len(x), _S_DEGREE + 1))
         rows = max(1, _V_NUMBERS // len(y))
@@ -173,7 +173,7 @@ class _Half:
                 weights *= s
         return out
 
-    def compressed(self, transitions: int) -> tuple[Array, Array, Array]:
+    def compressed(self, transitions: int) -> tuple[Numbers, Numbers, Numbers]:
         """Return ``lambda``, ``s`` and weights: few nodes with the trapezoid rule's moments."""
         from scipy.optimize import nnls
         from scipy.special import expit
@@ -194,7 +194,7 @@ class _Half:
         return lam, nodes.reshape(-1), ((shares * root)[chosen][:, None] * inner).reshape(-1)
 
 
-def _range(functions: Array) -> tuple[Array, Array]:
+def _range(functions: Numbers) -> tuple[Numbers, Numbers]:
     """Return orthonormal functions ``[M, r]`` and sizes that span the columns, by a random sketch if many."""
     if functions.shape[1] > _SKETCH:
         sketch = np.random.default_rng(0).standard_normal((functions.shape[1], _SKETCH))
@@ -203,14 +203,14 @@ def _range(functions: Array) -> tuple[Array, Array]:
     return basis, sizes
 
 
-def _around(points: Array, seen: Array) -> Array:
+def _around(points: Numbers, seen: Numbers) -> Numbers:
     """Return 401 or more points over the stretch where ``seen``, one point wider on either side."""
     at = np.flatnonzero(seen)
     low, high = max(at[0] - 1, 0), min(at[-1] + 1, len(points) - 1)
     return np.linspace(points[low], points[high], 401)
 
 
-def _gauss(points: Array, weights: Array, nodes: int) -> tuple[Array, Array]:
+def _gauss(points: Numbers, weights: Numbers, nodes: int) -> tuple[Numbers, Numbers]:
     """Return Gauss rules ``[M, nodes]``, weights summing to one, for discrete measures ``[M, V]``.
 
     Lanczos with full reorthogonalization. Source: Gragg & Harrod (1984); Golub & Welsch (1969).

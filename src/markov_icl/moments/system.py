@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "RationalMoments", "fraction", "fraction_array", "rational"]
+from markov_icl.rationals import fraction
+
+__all__ = ["Moments", "RationalMoments"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,10 @@ class Moments:
     def loss(self, X: NDArray[np.float64]) -> float:
         """Return ``f~(X)``, in squared states, for ``X`` of shape ``[N]``."""
         return float(self.y2 + X @ (self.H @ X - 2 * self.h))
+
+    def to_float(self) -> Moments:
+        """Return the moments themselves: they are floats."""
+        return self
 
     def gradient(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``2 (H X - h)``, ``[N]``."""
@@ -102,20 +108,3 @@ class RationalMoments:
         H = np.array([float(fraction(e)) for e in self.H.entries()]).reshape(n, n)
         h = np.array([float(fraction(e)) for e in self.h.entries()])
         return Moments(H, h, float(fraction(self.y2)), self.blocks, self.dimension, self.method, self.nodes)
-
-
-def rational(value: Fraction | int) -> flint.fmpq:
-    """Convert a Python fraction to a flint one."""
-    return flint.fmpq(value.numerator, value.denominator)
-
-
-def fraction(value: flint.fmpq) -> Fraction:
-    """Convert a flint fraction to a Python one."""
-    return Fraction(int(value.p), int(value.q))
-
-
-def fraction_array(matrix: flint.fmpq_mat) -> NDArray[np.object_]:
-    """Return the entries of a flint matrix, row by row, as a flat object array of Python fractions."""
-    out = np.empty(matrix.nrows() * matrix.ncols(), dtype=object)
-    out[:] = [fraction(e) for e in matrix.entries()]
-    return out

@@ -14,7 +14,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from markov_icl.features import Array, phi, split_blocks, to_symmetric
+from markov_icl.features import Numbers, phi, split_blocks, to_symmetric
 from markov_icl.recovery.surd import Surd
 from markov_icl.tasks.kernels import as_fraction
 
@@ -43,7 +43,7 @@ class Witness:
     value: Fraction | float | None = None
     rows: tuple[int, ...] | None = None
     columns: tuple[int, ...] | None = None
-    vector: Array | None = None
+    vector: Numbers | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ def recover(X: ArrayLike, blocks: int | None = None, tolerance: float = 1e-9) ->
     return _recover_numerically(to_symmetric(numbers, blocks), tolerance)
 
 
-def _recover_exactly(M: Array) -> Recovery:
+def _recover_exactly(M: Numbers) -> Recovery:
     dimension = M.shape[1]
     nonzero = [j for j in range(len(M)) if np.any(M[j] != 0)]
     if not nonzero:
@@ -136,19 +136,19 @@ def _recover_exactly(M: Array) -> Recovery:
     return Recovery(False, True, witness=witness)
 
 
-def _exact_result(b: Array, A: Array, M: Array) -> Recovery:
+def _exact_result(b: Numbers, A: Numbers, M: Numbers) -> Recovery:
     expected = np.array([_product(b, A[:, j]) for j in range(len(M))], dtype=object)
     if np.any(expected != M):
         raise ArithmeticError("recovered parameters do not reproduce X: this is a bug, please report it")
     return Recovery(True, True, b.astype(float), A.astype(float), residual=0.0, b_exact=b, A_exact=A)
 
 
-def _product(b: Array, a: Array) -> Array:
-    result: Array = (np.outer(b, a) + np.outer(a, b)) * Fraction(1, 2)
+def _product(b: Numbers, a: Numbers) -> Numbers:
+    result: Numbers = (np.outer(b, a) + np.outer(a, b)) * Fraction(1, 2)
     return result
 
 
-def _linear_factors(M: Array, block: int) -> list[tuple[Array, Array]] | Witness:
+def _linear_factors(M: Numbers, block: int) -> list[tuple[Numbers, Numbers]] | Witness:
     """Write ``v^T M v = (f.v)(g.v)``; return ``(f, g)`` and ``(g, f)``, or why it is impossible."""
     rows, columns, minor = _minor(M)
     if len(rows) == 3:
@@ -183,7 +183,7 @@ def _linear_factors(M: Array, block: int) -> list[tuple[Array, Array]] | Witness
     return [(f, np.array([M[i, i] * s.conjugate() for s in f], dtype=object))]
 
 
-def _minor(M: Array, most: int = 3) -> tuple[list[int], list[int], Fraction]:
+def _minor(M: Numbers, most: int = 3) -> tuple[list[int], list[int], Fraction]:
     """Return rows and columns of a largest nonzero minor, up to 3x3, and its value."""
     rest, value, sign = M.copy(), Fraction(1), 1
     rows: list[int] = []
@@ -199,7 +199,7 @@ def _minor(M: Array, most: int = 3) -> tuple[list[int], list[int], Fraction]:
     return sorted(rows), sorted(columns), value * sign
 
 
-def _normalized(f: Array, g: Array) -> tuple[Array, Array]:
+def _normalized(f: Numbers, g: Numbers) -> tuple[Numbers, Numbers]:
     """Scale so that the entry of ``f`` largest in size is 1."""
     largest = max(f, key=abs)
     return f / largest, g * largest
@@ -220,15 +220,15 @@ def _square_part(value: Fraction) -> tuple[Fraction, Fraction]:
     return outside, Fraction(inside)
 
 
-def _partners(M: Array, b: Array) -> Array:
+def _partners(M: Numbers, b: Numbers) -> Numbers:
     """Return ``a_j = (2 M_j b - (b^T M_j b / |b|^2) b) / |b|^2`` for every block, ``[D, J]``."""
     square = b @ b
     images = M @ b
-    result: Array = ((2 * images - np.outer(images @ b / square, b)) / square).T
+    result: Numbers = ((2 * images - np.outer(images @ b / square, b)) / square).T
     return result
 
 
-def _mismatch(M: Array, b: Array, A: Array, tolerance: float = 0.0) -> Witness | None:
+def _mismatch(M: Numbers, b: Numbers, A: Numbers, tolerance: float = 0.0) -> Witness | None:
     """Return a block and a ``v`` with ``b.v = 0`` where the block's form is not 0; None if there is none.
 
     The columns of ``N_b``, ``b_p e_i - b_i e_p`` with ``b_p != 0``, span all ``v`` with ``b.v = 0``.
@@ -251,7 +251,7 @@ def _mismatch(M: Array, b: Array, A: Array, tolerance: float = 0.0) -> Witness |
     return Witness("mismatch", j, text, value, vector=vector)
 
 
-def _multiples(M: Array, first: int) -> Array | Witness:
+def _multiples(M: Numbers, first: int) -> Numbers | Witness:
     """Return ``c_j`` with ``M_j = c_j M_first``, needed when the factors of ``M_first`` are irrational."""
     i, k = (int(v[0]) for v in np.nonzero(M[first]))
     ratios = M[:, i, k] / M[first, i, k]
@@ -264,7 +264,7 @@ def _multiples(M: Array, first: int) -> Array | Witness:
                 f"it would have to be its multiple, and entry ({r + 1},{c + 1}) differs by {_short(off[r, c])}"
             )
             return Witness("mismatch", j, text, off[r, c], (r,), (c,))
-    result: Array | Witness = ratios
+    result: Numbers | Witness = ratios
     return result
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from markov_icl.features import Array
+from markov_icl.features import Numbers
+from markov_icl.rationals import fraction_array, rational
 
 __all__ = [
     "DirichletPrior",
@@ -182,7 +183,7 @@ def fixed_kernel(kernel: Iterable[Iterable[object]]) -> FinitePrior:
     return FinitePrior((tuple(tuple(row) for row in kernel),), (Fraction(1),))  # type: ignore[arg-type]
 
 
-def lift(kernels: Array) -> Array:
+def lift(kernels: Numbers) -> Numbers:
     """Return the order-1 transition matrices on ``k``-tuples, ``[K, R, R]``, of kernels ``[K, R, S]``."""
     count, rows, states = kernels.shape
     lifted = np.zeros((count, rows, rows), dtype=kernels.dtype)
@@ -216,7 +217,7 @@ def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ..
     Raises:
         ValueError: if the kernel has several stationary laws.
     """
-    array = np.array([[flint.fmpq(q.numerator, q.denominator) for q in row] for row in kernel], dtype=object)
+    array = np.array([[rational(q) for q in row] for row in kernel], dtype=object)
     P = lift(array[None])[0]
     size = P.shape[0]
     rows = [[P[j, i] - (i == j) for j in range(size)] for i in range(size)]
@@ -225,7 +226,7 @@ def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ..
         raise ValueError("expected a kernel with one stationary law; got a reducible kernel with several")
     rhs = flint.fmpq_mat(size + 1, 1, [0] * size + [1])
     pi = (A.transpose() * A).solve(A.transpose() * rhs)
-    return tuple(Fraction(int(q.p), int(q.q)) for q in pi.entries())
+    return tuple(fraction_array(pi))
 
 
 def sample_kernels(prior: Prior, count: int, rng: np.random.Generator) -> Float[np.ndarray, "K R S"]:

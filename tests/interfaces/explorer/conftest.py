@@ -20,16 +20,16 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 def filled_store(folder):
     """Write a few runs and a figure of them, so that the page Runs has something to show."""
-    from markov_icl.experiments.points import Point, parquet
-    from markov_icl.experiments.spec import Spec, code_of
-    from markov_icl.experiments.store import Store
+    from markov_icl.experiments.runs.points import Point, parquet
+    from markov_icl.experiments.runs.spec import Spec, code_of
+    from markov_icl.experiments.runs.store import Store
     from markov_icl.tasks.prompts import MarkovTask
 
     store, keys = Store(folder), []
     for seed in range(3):
         spec = Spec("train", "depth=1", MarkovTask(length=3), {"kind": "lsa"}, {"steps": 3}, {"prompts": 7}, seed)
         rows = tuple(Point("model", "loss", float(step), 0.5 / (1 + step) + 0.01 * seed, 0.01) for step in range(4))
-        keys.append(store.write(spec, code_of("sweep"), rows, 0.5))
+        keys.append(store.write(spec, code_of("runs.sweep"), rows, 0.5))
     finding = {"runs": keys, "verdict": "holds", "computed": "The loss falls.", "tolerance": "exact"}
     files = {"figure.png": white(4, 2), "rows.parquet": parquet(rows), "finding.json": json.dumps(finding).encode()}
     store.publish("fig4-quick-3", files)

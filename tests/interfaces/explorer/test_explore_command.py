@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.interfaces.commands import run
+from tests.interfaces.command_line import run
 
 
 def test_a_port_in_use_is_one_line(capsys):

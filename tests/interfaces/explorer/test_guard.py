@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("dash", reason="the extra web is not installed")
 
-from markov_icl.interfaces.explorer.app import make_app
-from markov_icl.interfaces.explorer.desk import Desk
-from markov_icl.interfaces.explorer.guard import MOST_BYTES
-from markov_icl.interfaces.explorer.jobs import Jobs
+from markov_icl.interfaces.explorer.pages.views import all_views
+from markov_icl.interfaces.explorer.server.answers import Desk
+from markov_icl.interfaces.explorer.server.app import make_app
+from markov_icl.interfaces.explorer.server.guard import MOST_BYTES
+from markov_icl.interfaces.explorer.server.jobs import Jobs
 from markov_icl.interfaces.explorer.view import MAX_TEXT, Control, Outcome, View
-from markov_icl.interfaces.explorer.views import all_views
 
 OUTPUTS = [
     ("navigation", "children"),
@@ -233,7 +233,7 @@ def test_permalinks_keep_markup_as_text(client):
 
 
 def test_words_are_never_markup():
-    from markov_icl.interfaces.explorer.words import components
+    from markov_icl.interfaces.explorer.server.markdown import components
 
     shown = components("<b>x</b> [a](javascript:alert(1)) [b](//evil.example) [c](https://evil.example) [d](/optimum)")
     text = json.dumps([one.to_plotly_json() for one in shown], default=lambda one: one.to_plotly_json())

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from markov_icl.interfaces.explorer.desk import Result
-from markov_icl.interfaces.explorer.jobs import Failed, Jobs, Running
+from markov_icl.interfaces.explorer.server.jobs import Failed, Jobs, Running
+from markov_icl.interfaces.explorer.server.result import Result
 from markov_icl.interfaces.explorer.view import Control, Outcome, Refused, View
 
 

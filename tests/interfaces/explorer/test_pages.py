@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from markov_icl.interfaces.explorer.views import all_views
+from markov_icl.interfaces.explorer.pages.views import all_views
 from tests.interfaces.explorer.browsing import changed, contrast, readable, ready, shown
 
 VIEWS = all_views()

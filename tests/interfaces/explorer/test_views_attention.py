@@ -5,10 +5,10 @@ import shlex
 import numpy as np
 import pytest
 
-from markov_icl.experiments.fig07 import GROUPS
-from markov_icl.interfaces.explorer import attention
-from markov_icl.interfaces.explorer.attention import KERNELS, VIEW
-from tests.interfaces.commands import answer
+from markov_icl.experiments.figures.fig07 import GROUPS
+from markov_icl.interfaces.explorer.pages import attention
+from markov_icl.interfaces.explorer.pages.attention import KERNELS, VIEW
+from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
 
 SMALL = {"length": "4", "context": "8", "kernels": "2", "steps": "40", "layers": "2"}

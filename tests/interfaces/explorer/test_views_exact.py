@@ -6,16 +6,16 @@ import shlex
 import numpy as np
 import pytest
 
-from markov_icl.experiments.realizability import realizability_map
-from markov_icl.interfaces.explorer.colours import INK, PAPER, text_on, themed
-from markov_icl.interfaces.explorer.desk import as_result
-from markov_icl.interfaces.explorer.drawing import SIGNED
-from markov_icl.interfaces.explorer.landscape import LANDSCAPE
-from markov_icl.interfaces.explorer.optimum import OPTIMUM
-from markov_icl.interfaces.explorer.realizability import REALIZABILITY
+from markov_icl.analysis.realizability import realizability_map
+from markov_icl.interfaces.explorer.pages.landscape import LANDSCAPE
+from markov_icl.interfaces.explorer.pages.optimum import OPTIMUM
+from markov_icl.interfaces.explorer.pages.realizability import REALIZABILITY
+from markov_icl.interfaces.explorer.pages.views import all_views
+from markov_icl.interfaces.explorer.pictures.colours import INK, PAPER, text_on, themed
+from markov_icl.interfaces.explorer.pictures.drawing import SIGNED
+from markov_icl.interfaces.explorer.server.result import as_result
 from markov_icl.interfaces.explorer.view import Control, Refused
-from markov_icl.interfaces.explorer.views import all_views
-from tests.interfaces.commands import answer
+from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.browsing import contrast
 from tests.interfaces.explorer.looking import read
 

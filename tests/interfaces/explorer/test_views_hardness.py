@@ -10,11 +10,11 @@ from fractions import Fraction
 import pytest
 
 from markov_icl.hardness.separability import Instance, is_proof, separate
-from markov_icl.interfaces.explorer.hardness import GRAPHS, VIEW
-from markov_icl.interfaces.explorer.separation import clip
+from markov_icl.interfaces.explorer.pages.hardness import GRAPHS, VIEW
+from markov_icl.interfaces.explorer.pictures.separation import clip
 from markov_icl.interfaces.explorer.view import Refused
 from markov_icl.interfaces.graphs import read_graph
-from tests.interfaces.commands import answer
+from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
 
 NONE_DO = "0,-2,1; -2,1,1; 2,1,1; 0,4,-1; -4,-2,-1; 4,-2,-1"

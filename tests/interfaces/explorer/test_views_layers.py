@@ -5,8 +5,8 @@ import shlex
 import numpy as np
 import pytest
 
-from markov_icl.interfaces.explorer.layers import VIEW
-from tests.interfaces.commands import answer
+from markov_icl.interfaces.explorer.pages.layers import VIEW
+from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
 
 SMALL = {"length": "3", "context": "5", "depth": "2", "steps": "50"}

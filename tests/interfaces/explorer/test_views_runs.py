@@ -7,13 +7,13 @@ import shlex
 import numpy as np
 import pytest
 
-from markov_icl.experiments.points import Point, parquet
-from markov_icl.experiments.spec import Spec, code_of
-from markov_icl.experiments.store import Store
-from markov_icl.interfaces.explorer.runs import runs_view
+from markov_icl.experiments.runs.points import Point, parquet
+from markov_icl.experiments.runs.spec import Spec, code_of
+from markov_icl.experiments.runs.store import Store
+from markov_icl.interfaces.explorer.pages.runs import runs_view
 from markov_icl.interfaces.explorer.view import Refused
 from markov_icl.tasks.prompts import MarkovTask
-from tests.interfaces.commands import answer
+from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
 
 LINES = (
@@ -47,7 +47,7 @@ def store(tmp_path):
 @pytest.fixture
 def keys(store):
     points = (LINES + CELLS, LINES + NOTHING)
-    return [store.write(spec(seed), code_of("sweep"), rows, 0.5) for seed, rows in enumerate(points)]
+    return [store.write(spec(seed), code_of("runs.sweep"), rows, 0.5) for seed, rows in enumerate(points)]
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_names_are_looked_up(store, keys):
     for text in ("0" * 20, "fig5-quick-5", "aside", "figures"):
         with pytest.raises(Refused, match="which fits 0"):
             look(view, show=text)
-    more = [store.write(spec(seed), code_of("sweep"), LINES, 0.1) for seed in range(2, 20)]
+    more = [store.write(spec(seed), code_of("runs.sweep"), LINES, 0.1) for seed in range(2, 20)]
     first = max((key[0] for key in more), key=[key[0] for key in more].count)
     with pytest.raises(Refused, match="start of one run"):
         look(view, show=first)
@@ -174,7 +174,7 @@ def test_it_is_never_kept_and_follows_the_store(store, keys):
     assert view.fresh
     assert not view.slow(read(view))
     before = look(view)
-    store.write(spec(7), code_of("sweep"), LINES, 0.1)
+    store.write(spec(7), code_of("runs.sweep"), LINES, 0.1)
     assert len(look(view).rows) == len(before.rows) + 1
 
 
@@ -192,7 +192,7 @@ def test_its_commands_say_the_same(store, keys, capsys, monkeypatch):
 
 def test_more_rows_than_fit_are_said(store):
     points = tuple(Point("model", "loss", float(k), 0.1) for k in range(2500))
-    key = store.write(spec(0), code_of("sweep"), points, 0.1)
+    key = store.write(spec(0), code_of("runs.sweep"), points, 0.1)
     outcome = look(runs_view(store.folder), show=key)
     assert len(outcome.rows) == 2000
     assert "first 2,000 of 2,500 rows" in outcome.words

@@ -1,0 +1,1 @@
+"""Fast paths beside what anybody would write instead, timed in one run."""

@@ -1,0 +1,1 @@
+"""What the paper says, what we compute, the verdict."""

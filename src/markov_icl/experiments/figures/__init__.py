@@ -1,0 +1,1 @@
+"""One file a figure: its runs, and what finished runs say."""

@@ -1,0 +1,1 @@
+"""Requests of a page to answers, within bounds."""

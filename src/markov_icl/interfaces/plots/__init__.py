@@ -1,0 +1,1 @@
+"""Results to axes; nothing here computes science."""

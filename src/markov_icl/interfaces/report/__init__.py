@@ -1,0 +1,1 @@
+"""The report: every claim and figure on one page."""

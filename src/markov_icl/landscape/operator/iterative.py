@@ -1,0 +1,139 @@
+"""The minimizer by conjugate gradients, ``H`` by its products alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import floor, sqrt
+
+import numpy as np
+
+from markov_icl.features import vech_size
+from markov_icl.landscape.closed_form import ClosedForm
+from markov_icl.landscape.operator.conjugate_gradients import Solution, conjugate_gradients
+from markov_icl.landscape.operator.operator import ChainOperator, chain_operator
+from markov_icl.landscape.operator.preconditioner import (
+    BlockPreconditioner,
+    block_preconditioner,
+    factor_gigabytes,
+    wanted_groups,
+    work_gigabytes,
+)
+from markov_icl.moments.compute import unknowns
+from markov_icl.tasks.prompts import MarkovTask
+
+__all__ = ["TOLERANCE", "iterative_minimizer", "least_gigabytes", "require_gigabytes", "solve_operator"]
+
+TOLERANCE = 1e-11
+_ACCEPTED = 1e-9
+"""A relative residual above this is called not converged; the tolerance is only aimed at."""
+_VECTORS = 32
+_PROGRAM_GIGABYTES = 0.25
+
+
+def iterative_minimizer(
+    task: MarkovTask,
+    memory: float,
+    points: int = 256,
+    seed: int = 0,
+    threads: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[float], None] | None = None,
+    residual: Callable[[int, float], None] | None = None,
+) -> ClosedForm:
+    """Build the operator of a task and minimize; the arguments of :func:`markov_icl.landscape.minimizer.minimizer`.
+
+    Raises:
+        ValueError: if it would take more than ``memory`` gigabytes.
+    """
+    require_gigabytes(task, memory)
+    operator = chain_operator(task, points, seed, threads, device)
+    groups = require_gigabytes(task, memory, operator.nodes)
+    return solve_operator(operator, groups, progress=progress, residual=residual)
+
+
+def solve_operator(
+    operator: ChainOperator,
+    groups: int,
+    tolerance: float = TOLERANCE,
+    progress: Callable[[float], None] | None = None,
+    residual: Callable[[int, float], None] | None = None,
+) -> ClosedForm:
+    """Minimize ``f~`` by preconditioned conjugate gradients.
+
+    The loss ``y2 - h^T X - X^T R`` with ``R = h - H X`` has an error of second order in ``R``:
+    ``f~(X) - f~* = R^T H^-1 R <= R^T M^-1 R / (smallest eigenvalue of M^-1 H)``, the latter taken from the smallest
+    Ritz value.
+
+    Args:
+        operator: ``H``, ``h``, ``y2``.
+        groups: blocks of the preconditioner.
+        tolerance: on ``|R| / |h|`` in the 2-norm.
+        progress: called with the finished share of the preconditioner.
+        residual: called with the iteration and ``|R| / |h|``.
+
+    Source: long-chains.md, section 3.
+    """
+    M = block_preconditioner(operator, groups, progress)
+    found = conjugate_gradients(operator.apply, M.solve, operator.h, tolerance, progress=residual)
+    bound = found.energy / found.ritz[0]
+    loss_error, words = bound, f"{operator.error}; {_in_words(found, bound, M)}"
+    if operator.average.replicates > 1:
+        loss_error = float(np.hypot(_standard_error(operator, found.X), bound))
+    scale = float(np.abs(operator.h).max()) or 1.0
+    return ClosedForm(
+        X=found.X,
+        loss=float(operator.y2 - operator.h @ found.X - found.X @ found.residual),
+        residual=float(np.abs(found.residual).max()) / scale,
+        condition=np.inf if M.singular else found.ritz[1] / found.ritz[0],
+        method="operator",
+        moments=operator,
+        error=words,
+        loss_error=loss_error,
+    )
+
+
+def _in_words(found: Solution, bound: float, M: BlockPreconditioner) -> str:
+    words = f"{found.iterations} conjugate-gradient products, loss at most {bound:.1e} above its infimum"
+    if found.relative > _ACCEPTED:
+        spread = found.ritz[1] / found.ritz[0]
+        words += f"; not converged: relative residual {found.relative:.1e}, preconditioned condition {spread:.1e}"
+    if M.singular:
+        words += "; H is singular to working precision, X one of many"
+    return words
+
+
+def _standard_error(operator: ChainOperator, X: np.ndarray) -> float:
+    """Return one standard error of the loss over the replicates, to first order that of ``f~(X)`` at fixed ``X``."""
+    count = operator.average.replicates
+    shares = (operator.average.weights * count * operator.node_losses(X)).reshape(count, -1).sum(1)
+    return float(shares.std(ddof=1) / np.sqrt(count))
+
+
+def least_gigabytes(task: MarkovTask, nodes: int | None = None) -> float:
+    """Return what an iterative solution takes with a single block in its preconditioner, not yet built.
+
+    Args:
+        task: any Markov task.
+        nodes: number of kernels; a low guess if None.
+    """
+    J, D, m = task.blocks, task.dimension, vech_size(task.dimension)
+    kernels = 20 * sqrt(task.length) if nodes is None else nodes
+    numbers = kernels * (2 * J * J + 2 * D + m) + _VECTORS * J * m
+    return _PROGRAM_GIGABYTES + 8 * numbers / 1e9 + work_gigabytes(D) + factor_gigabytes(D)
+
+
+def require_gigabytes(task: MarkovTask, memory: float, nodes: int | None = None) -> int:
+    """Return how many blocks the preconditioner may have within ``memory`` gigabytes.
+
+    Raises:
+        ValueError: if not even one.
+    """
+    least = least_gigabytes(task, nodes)
+    if not least <= memory:
+        size = f"{unknowns(task):,} unknowns" + ("" if nodes is None else f" and {nodes:,} kernels")
+        need = f"{'at least ' if nodes is None else ''}{least:.3g} GB"
+        raise ValueError(
+            f"expected an iterative solution within {memory:g} GB; got {size}, which need {need} "
+            "(use a shorter length, or allow more memory)"
+        )
+    return min(1 + floor((memory - least) / factor_gigabytes(task.dimension)), wanted_groups(task.blocks))

@@ -1,0 +1,1 @@
+"""Several heads: what they reach, and how many a point needs."""

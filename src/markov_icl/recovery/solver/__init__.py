@@ -1,0 +1,1 @@
+"""How certificates are found; nothing here is trusted."""

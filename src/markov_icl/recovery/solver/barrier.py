@@ -1,0 +1,248 @@
+"""One node of the certificate's tree: the log-determinant barrier method.
+
+Maximizes ``gamma(Z, S) + mu (log det M + sum_c log det S_c)`` with ``M = Q - sum_c C_c (x) S_c + Z`` and
+``gamma = y2 - q^T M^{-1} q`` for ``mu -> 0``; every iterate is already a valid bound on the cone
+``{b : b^T C_c b >= 0 for all c}``. Newton steps are solved by preconditioned conjugate gradients in
+coordinates where ``M^{-1}`` has identity partial traces. Nothing here is trusted:
+:mod:`markov_icl.recovery.certificate.verify` proves the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg as sla
+
+from markov_icl.features import Array
+from markov_icl.recovery.certificate.lift import Lift, project
+from markov_icl.recovery.solver.iterate import (
+    Iterate,
+    Scaling,
+    congruence,
+    inverse_from,
+    inverse_of,
+    marginals,
+    symmetric,
+)
+from markov_icl.recovery.solver.newton import Move, Point, cholesky, direction, evaluate, line_search
+from markov_icl.recovery.solver.newton_dense import dense_direction, unknowns
+from markov_icl.recovery.solver.polish import polish, rank_one
+
+__all__ = ["Incumbent", "NodeResult", "TimeUp", "advance", "newton_step", "solve_node"]
+
+_SHRINK = 3.0
+_PATIENCE = 15
+_DENSE_UP_TO = 300
+_DENSE_FALLBACK_UP_TO = 2500
+_CANDIDATES_EVERY_STEP = 700
+_MARGIN = 0.03
+
+
+class TimeUp(Exception):  # noqa: N818
+    """The search must end now with what it has."""
+
+
+@dataclass
+class Incumbent:
+    """The best ``(b, a)`` so far; shared by all nodes."""
+
+    lifted: Lift
+    b: Array
+    a: Array
+    loss: float
+
+    def offer(self, b: Array, a: Array, sweeps: int = 10, steps: int = 8) -> None:
+        """Polish a candidate and keep it if it is better."""
+        b, a, loss = polish(self.lifted, b, a, sweeps, steps)
+        if loss < self.loss:
+            self.b, self.a, self.loss = b, a, loss
+
+
+@dataclass(frozen=True, eq=False)
+class NodeResult:
+    """What one node came to.
+
+    Attributes:
+        lower: ``gamma`` at the best iterate, in squared states; floating point, not yet proved.
+        best: that iterate.
+        warm: a centred iterate from which children may start.
+        split: the matrix ``C`` to branch with, ``[D, D]``.
+        status: ``closed``, ``loose``, ``stopped`` or ``stalled``.
+    """
+
+    lower: float
+    best: Iterate
+    warm: Iterate
+    split: Array
+    status: str
+
+
+def _rescale(scaling: Scaling, cones: tuple[Array, ...], it: Iterate, inverse: Array) -> tuple[Iterate, Array]:
+    """Return the iterate and ``M^{-1}`` in coordinates where the partial traces of ``M^{-1}`` are identities.
+
+    The part that no ``Z`` changes is imposed afresh: rounding drift in it would be a false bound. The factors
+    are upper triangular, so that the last coordinate, a face's null direction, stays the last.
+    """
+    D, mask = scaling.lifted.dimension, it.mask
+    U, V = marginals(inverse, D)
+    lu, lv = cholesky(U), cholesky(V)
+    Kb, Ka = lu.T @ it.Kb, lv.T @ it.Ka
+    S = tuple(symmetric(lv.T @ s @ lv) for s in it.bare_S())
+    movable = project(congruence(it.M if mask is None else mask.bare_M(it.M), lu.T, lv.T), D)
+    tied = congruence(scaling.tied, Kb, Ka)
+    if mask is not None:
+        fixed = congruence(project(scaling.lifted.Q, D), Kb, Ka)
+        movable = (movable - fixed) * mask.X + fixed
+        S = tuple(s * mask.Y for s in S)
+    M = movable + tied
+    for C, s in zip(cones, S, strict=True):
+        M -= np.kron(symmetric(Kb @ C @ Kb.T), s)
+    inverse = congruence(inverse, inverse_of(lu), inverse_of(lv))
+    if mask is not None:
+        M, inverse, S = mask.pad_M(M), mask.pad_M(inverse), tuple(mask.pad_S(s) for s in S)
+    return replace(it, M=symmetric(M), Kb=Kb, Ka=Ka, S=S), inverse
+
+
+def solve_node(
+    scaling: Scaling,
+    cones: tuple[Array, ...],
+    first: Iterate,
+    incumbent: Incumbent,
+    tolerance: float,
+    rng: np.random.Generator,
+    on_bound: Callable[[float, Iterate], None],
+    check: Callable[[], None],
+    avoid: tuple[Array, ...] = (),
+    most_steps: int = 120,
+) -> NodeResult:
+    """Run the barrier method on one node.
+
+    Args:
+        scaling: the problem.
+        cones: the ``C_c`` on the node's path, ``[D, D]`` each.
+        first: a strictly feasible iterate.
+        incumbent: improved in place.
+        tolerance: stop when ``upper - gamma`` is at most this, in squared states.
+        rng: for the Gaussian samples of the rounding.
+        on_bound: called with every better bound.
+        check: called often; raises :class:`TimeUp` to stop.
+        avoid: vectors ``b`` that may not lie near the boundary of the cone to branch with.
+        most_steps: Newton steps.
+    """
+    lifted, it = scaling.lifted, first
+    order = 1 + lifted.size + sum(s.shape[0] for s in first.S)
+    floor = 1e-13 * max(abs(lifted.y2), 1e-300)
+    lower, best, centred, status = -np.inf, first, [first], "stalled"
+    history: list[float] = []
+    for step in range(most_steps):
+        try:
+            it, point = advance(scaling, cones, it)
+        except np.linalg.LinAlgError:
+            break
+        gamma = lifted.y2 - float(point.q @ point.u)
+        if gamma > lower:
+            lower, best = gamma, it
+            on_bound(lower, best)
+        history.append(lower)
+        if len(history) > _PATIENCE and lower - history[-_PATIENCE] < 0.02 * (incumbent.loss - lower):
+            break
+        if lifted.size <= _CANDIDATES_EVERY_STEP or step % 4 == 3:
+            _offer(incumbent, it, point, rng)
+        if incumbent.loss - lower <= tolerance:
+            status = "closed"
+            break
+        move, decrement = newton_step(point, check)
+        length = line_search(point, move)
+        if length == 0:
+            break
+        S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        it = replace(it, M=it.M + length * move.M, S=S)
+        if decrement <= 2 and length > 0.3:
+            _offer(incumbent, it, point, rng)
+            centred.append(it)
+            if lower + 1.5 * it.mu * order < incumbent.loss - tolerance:
+                if decrement <= 1:
+                    status = "loose"
+                    break
+                continue
+            if it.mu <= floor:
+                break
+            it = replace(it, mu=it.mu / _SHRINK)
+    gap = incumbent.loss - lower
+    warm = min((c for c in centred if c.mu * order >= 30 * gap), key=lambda c: c.mu, default=centred[0])
+    return NodeResult(lower, best, warm, _split(scaling, best, avoid), status)
+
+
+def newton_step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
+    """Return the Newton step: from the assembled Hessian if small, else by conjugate gradients."""
+    size = unknowns(point)
+    check()
+    if size <= _DENSE_UP_TO:
+        try:
+            return dense_direction(point)
+        except np.linalg.LinAlgError:
+            return direction(point, check)
+    move, decrement = direction(point, check)
+    if np.isinf(decrement) and size <= _DENSE_FALLBACK_UP_TO:
+        try:
+            return dense_direction(point)
+        except np.linalg.LinAlgError:
+            return move, decrement
+    return move, decrement
+
+
+def advance(scaling: Scaling, cones: tuple[Array, ...], it: Iterate) -> tuple[Iterate, Point]:
+    """Return the iterate in fresh coordinates, factored."""
+    it, inverse = _rescale(scaling, cones, it, inverse_from(cholesky(it.M)))
+    q = _vector(scaling.lifted.q, it)
+    scaled = tuple(symmetric(it.Kb @ C @ it.Kb.T) for C in cones)
+    return it, evaluate(it.M, inverse, q, scaled, it.S, it.mu, scaling.lifted.dimension, it.mask)
+
+
+def _vector(q: Array, it: Iterate) -> Array:
+    scaled = np.asarray(it.Kb @ q.reshape(it.Kb.shape[0], -1) @ it.Ka.T).reshape(-1)
+    return scaled if it.mask is None else scaled * it.mask.M
+
+
+def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Generator) -> None:
+    """Offer the rank-one parts of ``u`` and, when ``u`` is far from rank one, of a Gaussian sample."""
+    D = it.Kb.shape[0]
+    b, a, ratio = rank_one(point.u, D)
+    incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
+    if ratio > 0.05:
+        noise = sla.solve_triangular(point.factor, rng.standard_normal(point.u.size), lower=True, trans=1)
+        b, a, _ = rank_one(point.u + np.sqrt(it.mu) * noise, D)
+        incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
+
+
+def _split(scaling: Scaling, it: Iterate, avoid: tuple[Array, ...] = ()) -> Array:
+    """Return the ``C``, of rank two and indefinite, that cuts most off the moments on both sides.
+
+    With ``Y = u u^T + mu M^{-1}``, the child ``C`` demands ``<C, Y> >= 0``: the score is the lesser of
+    the sums of positive and of negative eigenvalues of ``<C, Y>``, in the first coordinates.
+    """
+    D = it.Kb.shape[0]
+    inverse = inverse_from(cholesky(it.M))
+    u = inverse @ _vector(scaling.lifted.q, it)
+    back = inverse_of(scaling.Kb)
+    moment = congruence(np.outer(u, u) + it.mu * inverse, back.T @ it.Kb.T, inverse_of(scaling.Ka).T @ it.Ka.T)
+    blocks = moment.reshape(D, len(it.Ka), D, -1).transpose(0, 2, 1, 3)
+    _, vectors = np.linalg.eigh(np.trace(blocks, axis1=2, axis2=3))
+    axes = scaling.Kb / np.linalg.norm(scaling.Kb, axis=0)
+    near = [v / np.linalg.norm(v) for v in (back.T @ b for b in avoid)]
+    best, chosen = -1.0, np.eye(D)
+    for basis in (vectors[:, ::-1], axes):
+        for i, k in zip(*np.triu_indices(D, 1), strict=True):
+            e, f = basis[:, i], basis[:, k]
+            for C in (np.outer(e, f) + np.outer(f, e), np.outer(e, e) - np.outer(f, f)):
+                C = C / np.linalg.norm(C)
+                if any(abs(v @ C @ v) < _MARGIN for v in near):
+                    continue
+                values = np.linalg.eigvalsh(np.tensordot(C, blocks, axes=2))
+                score = float(min(values[values > 0].sum(), -values[values < 0].sum()))
+                if score > best * (1 + 1e-6):
+                    best, chosen = score, C
+    C = symmetric(back @ chosen @ back.T)
+    return np.asarray(C / np.abs(C).max())

@@ -1,0 +1,265 @@
+"""Branch and bound for singular ``H``: one null direction of ``b`` a leaf, or none.
+
+``M`` must vanish on the products ``b0 (x) a0`` of every null direction ``b0`` that a node's cones contain.
+Where all of them are at the root, that leaves no better bound than ``f~*``. So nodes are first split until
+at most one is left in each: with none ``M`` can be positive definite, with one it is so on the face. Cones
+never have a null direction near their boundary.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import scipy.linalg as sla
+
+from markov_icl.features import Array
+from markov_icl.recovery.certificate.certificate import Leaf
+from markov_icl.recovery.certificate.lift import packed_shape
+from markov_icl.recovery.solver.barrier import TimeUp, advance, newton_step
+from markov_icl.recovery.solver.branch import Node, Search
+from markov_icl.recovery.solver.iterate import (
+    Iterate,
+    Scaling,
+    congruence,
+    first_weight,
+    inverse_of,
+    scale,
+    symmetric,
+)
+from markov_icl.recovery.solver.mask import Mask
+from markov_icl.recovery.solver.newton import cholesky, line_search
+from markov_icl.recovery.solver.null_products import NullDirection, exact_on_face, kernel_of, null_directions
+
+__all__ = ["SingularSearch", "feasible"]
+
+_MOST_DIRECTIONS_PER_SQUARE = 4
+_FEASIBLE_STEPS = 200
+_CENTRED = 0.9
+_ROUND = 0.6
+_PENALTY_STEPS = 45
+_GROWTH = 5.0
+
+
+class SingularSearch(Search):
+    """Best-first branch and bound on ``b`` for singular ``H``.
+
+    Raises:
+        numpy.linalg.LinAlgError: if a partial trace of ``Q`` is singular, or if null directions seem to be
+            infinitely many.
+    """
+
+    directions: list[NullDirection]
+
+    def _begin(self) -> None:
+        lifted = self.lifted
+        self.round: list[Array] = []
+        self.scaling = scale(lifted)
+        self.directions = null_directions(lifted, self.check)
+        if len(self.directions) > _MOST_DIRECTIONS_PER_SQUARE * lifted.dimension**2:
+            raise np.linalg.LinAlgError("expected finitely many null directions; got too many")
+        D, m = lifted.dimension, lifted.size // lifted.dimension
+        plain = np.zeros((D * m, D * m))
+        self.first = Iterate(plain, self.scaling.Kb, self.scaling.Ka, (), first_weight(lifted))
+        solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-11)[0]
+        self.plain = lifted.y2 - float(lifted.q @ solution)
+        self.safe = Leaf((), np.zeros(packed_shape(lifted.blocks, D)), (), kernel_of(lifted))
+        self._push(Node(self.safe, self.plain, self.first, None, ready=False))
+
+    def _inside(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
+        """Return the null directions in the region of a path."""
+        return self._within(path[self._first_used(path) :])
+
+    def _within(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
+        kept = self.directions
+        for cone, sign in path:
+            kept = [x for x in kept if sign * float(x.b @ self.cones[cone] @ x.b) >= 0]
+        return kept
+
+    def _first_used(self, path: tuple[tuple[int, int], ...]) -> int:
+        """Return the place of the first cone that matters: a round one around one null direction, or 0.
+
+        The cones before it only leave out other null directions; without them the bound is for more ``b``.
+        """
+        for place, (cone, sign) in enumerate(path):
+            about = any(self.cones[cone] is C for C in self.round)
+            if sign == 1 and about and len(self._within(path[place : place + 1])) == 1:
+                return place
+        return 0
+
+    def _signed(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
+        return super()._signed(path[self._first_used(path) :])
+
+    def _begin_run(self) -> None:
+        """Solve the root if it has at most one null direction."""
+        self._try(heapq.heappop(self.heap)[2])
+
+    def _avoid(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
+        return tuple(x.b for x in self._inside(path))
+
+    def _try(self, node: Node, waiting: float = np.inf) -> None:
+        """Solve a node that has no iterate yet if it has at most one null direction; push it anyhow."""
+        path = node.leaf.path
+        inside = self._inside(path)
+        alone = len(inside) == 1 and (not path or path[-1][1] == 1)
+        first = None
+        try:
+            if not inside or alone:
+                null = inside[0] if inside else None
+                first = feasible(self.scaling, self._signed(path), null, self.check)
+        except (TimeUp, KeyboardInterrupt):
+            self._push(node)
+            raise
+        if first is None:
+            self._push(replace(node, split=self._separating(inside)))
+            return
+        self._solve(replace(node, ready=True), replace(first, mu=self.first.mu), waiting)
+
+    def _solve_child(self, child: Node, waiting: float) -> None:
+        if child.ready:
+            super()._solve_child(child, waiting)
+        else:
+            self._try(child, waiting)
+
+    def _separating(self, inside: list[NullDirection]) -> Array:
+        C = separating(self.scaling, inside, self.rng)
+        if inside:
+            self.round.append(C)
+        return C
+
+    def leaf_of(self, path: tuple[tuple[int, int], ...], iterate: Iterate) -> Leaf:
+        """Return the leaf of an iterate, exact on its face."""
+        Z, S = iterate.unscaled(self.scaling)
+        S = (*(np.zeros_like(iterate.Ka) for _ in range(self._first_used(path))), *S)
+        if iterate.mask is None:
+            return Leaf(path, Z, S)
+        null = self._inside(path)[0]
+        Z, S = exact_on_face(Z, S, null, self.lifted.blocks)
+        return Leaf(path, Z, S, null.columns)
+
+
+def feasible(
+    scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None, check: Callable[[], None]
+) -> Iterate | None:
+    """Return a strictly feasible iterate on the face of ``null``, or None if none is found."""
+    if null is None:
+        return _by_penalty(scaling, cones, check)
+    return _by_shift(scaling, cones, null, check)
+
+
+def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], None]) -> Iterate | None:
+    """Return a strictly feasible iterate where no null direction is inside, or None.
+
+    A further cone ``-I``, in the first coordinates, makes every point feasible; the trace of its ``S`` gets a
+    weight that grows until ``M`` is positive definite without it.
+    """
+    extra = -inverse_of(scaling.Kb) @ inverse_of(scaling.Kb).T
+    every = (*cones, symmetric(extra))
+    blank = replace(scaling, lifted=replace(scaling.lifted, q=np.zeros(scaling.lifted.size)))
+    it, _, shift = _shifted(scaling, cones, None)
+    it = replace(it, S=(*it.S, shift * np.eye(len(it.Ka))))
+    weight = 1 / shift
+    for _ in range(_PENALTY_STEPS):
+        try:
+            it, point = advance(blank, every, it)
+            back = scaling.Ka @ inverse_of(it.Ka)
+            point = replace(point, tilt=weight * symmetric(back.T @ back))
+            move, decrement = newton_step(point, check)
+        except np.linalg.LinAlgError:
+            return None
+        length = line_search(point, move)
+        S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        it = replace(it, M=it.M + length * move.M, S=S)
+        load = np.kron(symmetric(it.Kb @ every[-1] @ it.Kb.T), it.S[-1])
+        try:
+            cholesky(it.M + 1.5 * load)
+            return replace(it, M=symmetric(it.M + load), S=it.S[:-1])
+        except np.linalg.LinAlgError:
+            weight *= _GROWTH if decrement < 1 else 1.0
+    return None
+
+
+def _by_shift(
+    scaling: Scaling, cones: tuple[Array, ...], null: NullDirection, check: Callable[[], None]
+) -> Iterate | None:
+    """Return a strictly feasible iterate on the face of ``null``, or None.
+
+    ``M + shift R`` is centred by Newton's method and the shift lowered by most of what keeps it positive
+    definite; ``R`` is the identity on the face in the first coordinates, which ``Gamma`` leaves alone.
+
+    Args:
+        scaling: the problem.
+        cones: the ``C_c`` on the path.
+        null: the null direction in the region.
+        check: called often; may raise.
+    """
+    it, R, shift = _shifted(scaling, cones, null)
+    blank = replace(scaling.lifted, q=np.zeros(scaling.lifted.size))
+    for _ in range(_FEASIBLE_STEPS):
+        loaded = replace(scaling, lifted=replace(blank, Q=blank.Q + shift * R), tied=scaling.tied + shift * R)
+        try:
+            it, point = advance(loaded, cones, it)
+            move, decrement = newton_step(point, check)
+        except np.linalg.LinAlgError:
+            return None
+        length = line_search(point, move)
+        M = it.M + length * move.M
+        S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        turned = congruence(R, it.Kb, it.Ka)
+        keep = slice(None) if it.mask is None else it.mask.M
+        room = 1 / float(sla.eigh(turned[keep][:, keep], M[keep][:, keep], eigvals_only=True)[-1])
+        drop = shift if room > 1.1 * shift else 0.9 * room * float(decrement < _CENTRED)
+        if it.mask is not None:
+            turned = it.mask.bare_M(turned)
+        it, shift = replace(it, M=symmetric(M - drop * turned), S=S), shift - drop
+        if shift == 0:
+            return it
+    return None
+
+
+def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None) -> tuple[Iterate, Array, float]:
+    """Return a first point, ``R`` in original coordinates and a shift that makes the point feasible."""
+    D, m = scaling.lifted.dimension, len(scaling.Ka)
+    Kb, Ka, mask = scaling.Kb, scaling.Ka, None
+    if null is not None:
+        Kb, Ka = _last(Kb, null.b[None]), _last(Ka, null.a)
+        mask = Mask.last(D, m, len(null.a))
+    M = congruence(scaling.lifted.Q, Kb, Ka)
+    level = float(np.trace(M)) / len(M)
+    blocks = []
+    for C in cones:
+        C = symmetric(Kb @ C @ Kb.T)
+        S = 0.1 * level / len(cones) / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
+        blocks.append(S if mask is None else mask.pad_S(S))
+        M = M - np.kron(C, S if mask is None else S * mask.Y)
+    R = np.eye(D * m) if mask is None else mask.bare_M(np.eye(D * m))
+    shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
+    M = M + shift * R
+    M = symmetric(M if mask is None else mask.pad_M(M))
+    original = congruence(R, inverse_of(Kb), inverse_of(Ka))
+    return Iterate(M, Kb, Ka, tuple(blocks), 1.0, mask), original, shift
+
+
+def _last(K: Array, rows: Array) -> Array:
+    """Return ``R K``, ``R`` orthogonal, whose last rows span ``rows``, so that those come last in ``K^{-T}``."""
+    k = len(rows)
+    turned = np.linalg.solve(K.T, rows.T)
+    basis = np.linalg.qr(np.hstack([turned, np.eye(len(K))]))[0][:, : len(K)]
+    return np.asarray(np.vstack([basis[:, k:].T, basis[:, :k].T]) @ K)
+
+
+def separating(scaling: Scaling, inside: list[NullDirection], rng: np.random.Generator) -> Array:
+    """Return a cone to split a node that cannot be solved yet: round about a null direction, else at random."""
+    back = inverse_of(scaling.Kb)
+    D = len(back)
+    if inside:
+        unit = back.T @ inside[0].b
+        unit /= np.linalg.norm(unit)
+        chosen = np.outer(unit, unit) - _ROUND * np.eye(D)
+    else:
+        e, f = rng.standard_normal((2, D))
+        chosen = np.outer(e, f) + np.outer(f, e)
+    C = symmetric(back @ chosen @ back.T)
+    return np.asarray(C / np.abs(C).max())
