@@ -10,7 +10,7 @@ import pytest
 
 from markov_icl.features import phi
 from markov_icl.moments.system import Moments
-from markov_icl.recovery.certificate.lift import join, lift, pack, partial_transpose, project, split, unpack
+from markov_icl.recovery.certificate.lift import antisymmetric, lift, pack, partial_transpose, unpack, unvec, vec
 from markov_icl.recovery.certificate.verify import verify
 from markov_icl.recovery.solver import branch as module
 from markov_icl.recovery.solver.barrier import TimeUp
@@ -73,14 +73,14 @@ def test_lift_reproduces_the_loss(J: int, D: int) -> None:
     moments = Moments(H + H.T, rng.standard_normal(size), 1.3, J, D, "sampled")
     b, A = rng.standard_normal(D), rng.standard_normal((D, J))
     lifted = lift(moments)
-    assert lifted.loss(b, split(A)) == pytest.approx(moments.loss(phi(b, A)), rel=1e-13)
-    assert np.array_equal(join(split(A), D), A)
+    assert lifted.loss(b, vec(A)) == pytest.approx(moments.loss(phi(b, A)), rel=1e-13)
+    assert np.array_equal(unvec(vec(A), D), A)
 
 
 def test_projection_and_packing_are_exact() -> None:
     rng = np.random.default_rng(1)
     X = rng.standard_normal((18, 18))
-    Z = project(X + X.T, 3)
+    Z = antisymmetric(X + X.T, 3)
     assert np.array_equal(partial_transpose(Z, 3), -Z)
     assert np.array_equal(unpack(pack(Z, 3), 2, 3), Z)
     w = np.outer(rng.standard_normal(3), rng.standard_normal(6)).ravel()

@@ -19,15 +19,15 @@ from markov_icl.moments.system import Moments
 
 __all__ = [
     "Lift",
-    "join",
+    "antisymmetric",
     "lift",
     "lift_positions",
     "pack",
     "packed_shape",
     "partial_transpose",
-    "project",
-    "split",
     "unpack",
+    "unvec",
+    "vec",
 ]
 
 
@@ -89,13 +89,13 @@ def lift(moments: Moments) -> Lift:
     return Lift(H[np.ix_(at, at)], moments.h[at], float(moments.y2), moments.blocks, moments.dimension)
 
 
-def split(A: Array) -> Array:
+def vec(A: Array) -> Array:
     """Return ``a = vec(A)`` ``[J D]`` for ``A`` ``[D, J]``."""
     return np.ascontiguousarray(A.T).reshape(-1)
 
 
-def join(a: Array, dimension: int) -> Array:
-    """Invert :func:`split`: ``A`` ``[D, J]``."""
+def unvec(a: Array, dimension: int) -> Array:
+    """Invert :func:`vec`: ``A`` ``[D, J]``."""
     return np.ascontiguousarray(a.reshape(-1, dimension).T)
 
 
@@ -105,7 +105,7 @@ def partial_transpose(X: Array, dimension: int) -> Array:
     return X.reshape(dimension, n // dimension, dimension, -1).transpose(2, 1, 0, 3).reshape(n, n)
 
 
-def project(X: Array, dimension: int) -> Array:
+def antisymmetric(X: Array, dimension: int) -> Array:
     """Return ``P(X) = (X - Gamma X) / 2``, antisymmetric under ``Gamma`` to the last bit."""
     return (X - partial_transpose(X, dimension)) / 2
 

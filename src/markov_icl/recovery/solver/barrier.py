@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg as sla
 
 from markov_icl.features import Array
-from markov_icl.recovery.certificate.lift import Lift, project
+from markov_icl.recovery.certificate.lift import Lift, antisymmetric
 from markov_icl.recovery.solver.iterate import (
     Iterate,
     Scaling,
@@ -90,10 +90,10 @@ def _rescale(scaling: Scaling, cones: tuple[Array, ...], it: Iterate, inverse: A
     lu, lv = cholesky(U), cholesky(V)
     Kb, Ka = lu.T @ it.Kb, lv.T @ it.Ka
     S = tuple(symmetric(lv.T @ s @ lv) for s in it.bare_S())
-    movable = project(congruence(it.M if mask is None else mask.bare_M(it.M), lu.T, lv.T), D)
+    movable = antisymmetric(congruence(it.M if mask is None else mask.bare_M(it.M), lu.T, lv.T), D)
     tied = congruence(scaling.tied, Kb, Ka)
     if mask is not None:
-        fixed = congruence(project(scaling.lifted.Q, D), Kb, Ka)
+        fixed = congruence(antisymmetric(scaling.lifted.Q, D), Kb, Ka)
         movable = (movable - fixed) * mask.X + fixed
         S = tuple(s * mask.Y for s in S)
     M = movable + tied

@@ -14,7 +14,7 @@ import numpy as np
 from markov_icl.features import Array
 from markov_icl.moments.system import Moments
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
-from markov_icl.recovery.certificate.lift import Lift, join
+from markov_icl.recovery.certificate.lift import Lift, unvec
 from markov_icl.recovery.solver.barrier import Incumbent, NodeResult, TimeUp, solve_node
 from markov_icl.recovery.solver.iterate import Iterate, add_cone, start
 
@@ -204,7 +204,7 @@ class Search:
         """Return the tree as a certificate that nobody has verified yet."""
         D = self.lifted.dimension
         leaves = tuple(node.leaf for node in self.ordered())
-        b, A = self.incumbent.b, join(self.incumbent.a, D)
+        b, A = self.incumbent.b, unvec(self.incumbent.a, D)
         cones = np.stack(self.cones) if self.cones else np.zeros((0, D, D))
         return Certificate(
             upper=self.incumbent.loss,

@@ -14,7 +14,7 @@ from markov_icl.moments.problem import Problem, pose
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
 from markov_icl.recovery.certificate.floating_bound import DATA_ERROR, floating_bound
-from markov_icl.recovery.certificate.lift import Lift, join, lift, unpack
+from markov_icl.recovery.certificate.lift import Lift, lift, unpack, unvec
 from markov_icl.recovery.certificate.verify import Verified, verify
 from markov_icl.recovery.solver.barrier import Incumbent, TimeUp
 from markov_icl.recovery.solver.branch import Node, Progress, Search
@@ -174,7 +174,7 @@ def _singular(
         verified=None,
         nodes=1,
         b=incumbent.b,
-        A=join(incumbent.a, D),
+        A=unvec(incumbent.a, D),
         seconds=0.0,
         tolerance=tolerance,
         leaves=(Leaf((), Z, (), null),),

@@ -9,7 +9,7 @@ import scipy.linalg as sla
 from scipy.linalg import lapack
 
 from markov_icl.features import Array
-from markov_icl.recovery.certificate.lift import Lift, pack, partial_transpose, project
+from markov_icl.recovery.certificate.lift import Lift, antisymmetric, pack, partial_transpose
 from markov_icl.recovery.solver.mask import Mask
 from markov_icl.recovery.solver.newton import cholesky
 
@@ -75,7 +75,7 @@ class Iterate:
         D = scaling.lifted.dimension
         kb, ka = inverse_of(self.Kb), inverse_of(self.Ka)
         M = self.M if self.mask is None else self.mask.bare_M(self.M)
-        Z = pack(project(congruence(M, kb, ka), D), D) - pack(project(scaling.lifted.Q, D), D)
+        Z = pack(antisymmetric(congruence(M, kb, ka), D), D) - pack(antisymmetric(scaling.lifted.Q, D), D)
         return Z, tuple(symmetric(ka @ S @ ka.T) for S in self.bare_S())
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from markov_icl.features import Array
-from markov_icl.recovery.certificate.lift import project
+from markov_icl.recovery.certificate.lift import antisymmetric
 from markov_icl.recovery.solver.mask import Mask
 
 __all__ = ["Move", "Point", "assemble", "cholesky", "descent", "direction", "evaluate", "line_search"]
@@ -217,7 +217,7 @@ def descent(point: Point) -> list[Array]:
     blocks = [point.mu * (V / w) @ V.T - _contract(C, R) for C, (w, V) in zip(point.cones, point.systems, strict=True)]
     if point.tilt is not None:
         blocks[-1] = blocks[-1] - point.tilt
-    return point.masked([project(R, point.dimension), *blocks])
+    return point.masked([antisymmetric(R, point.dimension), *blocks])
 
 
 class _Hessian:
@@ -241,7 +241,7 @@ class _Hessian:
             point.mu * (W @ Y @ W) - _contract(C, R)
             for C, W, Y in zip(point.cones, self.S_inverse, along[1:], strict=True)
         ]
-        X = project(R, point.dimension)
+        X = antisymmetric(R, point.dimension)
         return point.masked([(X + X.T) / 2, *blocks])
 
 
@@ -289,7 +289,7 @@ class _Preconditioner:
             image -= mu * (C @ U @ Y).reshape(-1)
         w = np.asarray(sla.cho_solve(self.factor, image, check_finite=False)).reshape(D, m)
         sym = np.outer(w.reshape(-1), point.u)
-        X = project(sym + sym.T, D)
+        X = antisymmetric(sym + sym.T, D)
         X /= -2 * mu
         X += scaled[0]
         out = [X]
