@@ -90,7 +90,7 @@ def lift(moments: Moments) -> Lift:
 
 
 def vec(A: Array) -> Array:
-    """Return ``a = vec(A)`` ``[J D]`` for ``A`` ``[D, J]``."""
+    """Return the columns of ``A`` ``[D, J]`` one below the other, ``[J D]``."""
     return np.ascontiguousarray(A.T).reshape(-1)
 
 
