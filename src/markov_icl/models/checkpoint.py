@@ -19,7 +19,7 @@ from markov_icl.choices import unknown
 from markov_icl.files import atomic
 from markov_icl.models.prompt_model import PromptModel
 from markov_icl.tasks.prompts import Task
-from markov_icl.tasks.spec import TaskSpec, task_to_dict
+from markov_icl.tasks.spec import task_from_header, task_to_dict
 
 __all__ = ["MODELS", "Checkpoint", "build_model", "load_checkpoint", "load_model", "save_checkpoint"]
 
@@ -109,7 +109,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         found = header.get("version") if isinstance(header, dict) else type(header).__name__
         raise ValueError(f"expected a model file of version {_VERSION}; got {found!r:.40}")
     model = _restore(header, tensors)
-    task = None if header.get("task") is None else TaskSpec.read(header["task"]).task()
+    task = None if header.get("task") is None else task_from_header(header["task"])
     others = {name: value for name, value in tensors.items() if not name.startswith(_PREFIX)}
     state = header.get("state")
     return Checkpoint(model.eval(), task, others, state if isinstance(state, dict) else {})

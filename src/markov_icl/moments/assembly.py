@@ -20,10 +20,11 @@ from markov_icl.rationals import rational
 from markov_icl.tasks.kernels import FinitePrior, exact_stationary, stationary
 from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask
 
-__all__ = ["Assembly", "accumulate", "start_laws"]
+__all__ = ["Assembly", "accumulate", "chunk_size", "start_laws"]
 
 _CHUNK_NUMBERS = 1_000_000  # stays in cache
 _CHUNK_NODES = 256  # keeps matrix products efficient
+_LARGEST_CHUNK = 2048  # a sum over more nodes would lose digits that a proof has to count
 _GROUP_NUMBERS = 2_000_000
 
 
@@ -97,19 +98,25 @@ def start_laws(task: MarkovTask, kernels: Numbers, first: int, exact: bool) -> I
             yield convert(1), pi, pi
 
 
+def chunk_size(task: MarkovTask) -> int:
+    """Return how many nodes are averaged in one matrix product."""
+    per_node = tuple_count(task.length, 4) + 3 * tuple_count(task.length, 3) * task.rows
+    return min(max(_CHUNK_NODES, _CHUNK_NUMBERS // per_node), _LARGEST_CHUNK)
+
+
 def accumulate(
     task: MarkovTask,
     rule: Rule,
     exact: bool = False,
+    absolute: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Assembly:
-    """Average over all nodes of ``rule``, in chunks that bound memory."""
+    """Average over all nodes of ``rule``, in chunks that bound memory; ``absolute``: of the values' moduli."""
     total = Assembly.empty(task, exact)
-    per_node = tuple_count(task.length, 4) + 3 * tuple_count(task.length, 3) * task.rows
-    chunk = max(_CHUNK_NODES, _CHUNK_NUMBERS // per_node)
+    chunk = chunk_size(task)
     for first in range(0, rule.size, chunk):
         kernels, weights = rule.chunk(first, first + chunk)
-        add_nodes(total, task, kernels, weights, first, exact)
+        add_nodes(total, task, kernels, weights, first, exact, absolute)
         if progress is not None:
             progress(min(1.0, (first + chunk) / rule.size))
     return total
@@ -122,9 +129,11 @@ def add_nodes(
     weights: Numbers,
     first: int = 0,
     exact: bool = False,
+    absolute: bool = False,
 ) -> None:
     """Add to the running sums the share of nodes ``first, first + 1, ...`` of the rule."""
-    values = np.array([rational(v) if exact else float(v) for v in task.values], dtype=object if exact else float)
+    numbers = [abs(v) for v in task.values] if absolute else task.values
+    values = np.array([rational(v) if exact else float(v) for v in numbers], dtype=object if exact else float)
     times = np.array(task.times)
     rows, columns = vech_indices(task.dimension)
     pair_place = tuple_places(np.stack([times[rows], times[columns]], axis=-1), task.length)

@@ -11,7 +11,7 @@ import flint
 
 from markov_icl.features import vech_size
 from markov_icl.moments.assembly import accumulate
-from markov_icl.moments.quadrature import kernel_rule, nodes_per_variable
+from markov_icl.moments.quadrature import KernelRule, Rule, kernel_rule, nodes_per_variable
 from markov_icl.moments.regression import rational_regression_moments, regression_moments
 from markov_icl.moments.sampled import sampled_moments
 from markov_icl.moments.system import Moments, RationalMoments
@@ -25,9 +25,12 @@ __all__ = [
     "cheapest_exact",
     "compute_moments",
     "dense_gigabytes",
+    "exact_rule",
+    "fractions_are_affordable",
     "fractions_are_cheap",
     "grid_size",
     "is_polynomial",
+    "moments_by_rule",
     "rational_moments",
     "unknowns",
 ]
@@ -100,22 +103,35 @@ def _markov_moments(
     seed: int,
     progress: Callable[[float], None] | None,
 ) -> Moments:
-    if is_polynomial(task):
-        if grid_size(task) <= node_budget:
-            return _on_grid(task, nodes_per_variable(task), "exact up to rounding", progress)
-    else:
+    rule = exact_rule(task, node_budget)
+    if rule is not None:
+        return moments_by_rule(task, rule, progress=progress)
+    if not is_polynomial(task):
         nodes = min(_STATIONARY_NODES, floor(node_budget ** (1 / _variables(task)) + 1e-9))
         if nodes >= 8:
-            coarse = _on_grid(task, nodes // 2, "estimate", None)
-            fine = _on_grid(task, nodes, "estimate: node doubling", progress)
+            coarse = moments_by_rule(task, kernel_rule(task.prior, nodes // 2), "half the nodes")
+            fine = moments_by_rule(task, kernel_rule(task.prior, nodes), "estimate: node doubling", progress)
             return Moments(**{**fine.__dict__, "coarse": coarse})
     _require_memory(task, memory, copies=11)
     return sampled_moments(task, points, seed=seed, progress=progress)
 
 
-def _on_grid(task: MarkovTask, nodes: int, error: str, progress: Callable[[float], None] | None) -> Moments:
-    rule = kernel_rule(task.prior, nodes)
-    H, h, y2 = accumulate(task, rule, progress=progress).dense(task)
+def exact_rule(task: MarkovTask, node_budget: int = NODE_BUDGET) -> KernelRule | None:
+    """Return a rule over kernels that is exact for every moment; None where there is none, or none small enough."""
+    if not is_polynomial(task) or grid_size(task) > node_budget:
+        return None
+    return kernel_rule(task.prior, nodes_per_variable(task))
+
+
+def moments_by_rule(
+    task: MarkovTask,
+    rule: Rule,
+    error: str = "exact up to rounding",
+    progress: Callable[[float], None] | None = None,
+) -> Moments:
+    """Return the averages over a rule's kernels in float64."""
+    with blas_threads(unknowns(task)):
+        H, h, y2 = accumulate(task, rule, progress=progress).dense(task)
     return Moments(H, h, float(y2), task.blocks, task.dimension, "quadrature", rule.size, error)
 
 
@@ -171,8 +187,14 @@ def rational_moments(task: Task) -> RationalMoments:
 
 def fractions_are_cheap(task: Task) -> bool:
     """Return whether exact arithmetic takes well under a second, so that nobody need ask for it."""
-    small = unknowns(task) <= 60 and is_polynomial(task) and _digits(task) <= 4
-    return small and (isinstance(task, RegressionTask) or grid_size(task, exact=True) <= 1000)
+    return fractions_are_affordable(task, 60) and _digits(task) <= 4
+
+
+def fractions_are_affordable(task: Task, most: int) -> bool:
+    """Return whether moments of at most ``most`` unknowns take a few tenths of a second in fractions."""
+    if unknowns(task) > most or not is_polynomial(task):
+        return False
+    return isinstance(task, RegressionTask) or grid_size(task, exact=True) <= 1000
 
 
 def _digits(task: Task) -> int:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from math import prod
 from typing import Protocol, runtime_checkable
 
 import flint
 import numpy as np
-from jaxtyping import Float
 
 from markov_icl.features import Numbers
+from markov_icl.moments.beta_rule import beta_rule, rational_beta_rule
 from markov_icl.rationals import rational
 from markov_icl.tasks.kernels import FinitePrior, Prior
 from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["KernelRule", "Rule", "beta_rule", "degree", "kernel_rule", "nodes_per_variable"]
+__all__ = ["KernelRule", "Rule", "degree", "kernel_rule", "nodes_per_variable"]
 
 
 def degree(task: MarkovTask) -> int:
@@ -96,48 +95,12 @@ def kernel_rule(prior: Prior, nodes: int, exact: bool = False) -> KernelRule:
 def _simplex_rule(alpha: tuple[Fraction, ...], nodes: int, exact: bool) -> tuple[Numbers, Numbers]:
     """Stick-breaking: ``v_s ~ Beta(alpha_s, sum of the later ones)``, entry ``s`` is ``v_s prod (1 - v)``."""
     dtype = object if exact else float
-    one = flint.fmpq(1) if exact else 1.0
+    one, rule = (flint.fmpq(1), rational_beta_rule) if exact else (1.0, beta_rule)
     points, weights, rest = np.empty((1, 0), dtype=dtype), np.array([one], dtype=dtype), np.array([one])
     for s in range(len(alpha) - 1):
-        v, w = beta_rule(alpha[s], sum(alpha[s + 1 :], Fraction(0)), nodes, exact)
+        v, complement, w = rule(alpha[s], sum(alpha[s + 1 :], Fraction(0)), nodes)
         entry = (rest[:, None] * v).reshape(-1, 1)
         points = np.concatenate([np.repeat(points, nodes, axis=0), entry], axis=1)
-        rest = (rest[:, None] * (1 - v)).reshape(-1)
+        rest = (rest[:, None] * complement).reshape(-1)
         weights = (weights[:, None] * w).reshape(-1)
     return np.concatenate([points, rest[:, None]], axis=1), weights
-
-
-def beta_rule(a: Fraction, b: Fraction, nodes: int, exact: bool = False) -> tuple[Numbers, Numbers]:
-    """Return nodes in (0, 1) and weights for ``Beta(a, b)``: Gauss-Jacobi, or rational moment-matched."""
-    if exact:
-        return _rational_beta_rule(a, b, nodes)
-    return _gauss_beta_rule(float(a), float(b), nodes)
-
-
-def _gauss_beta_rule(a: float, b: float, nodes: int) -> tuple[Numbers, Numbers]:
-    """Nodes are the eigenvalues of the Jacobi matrix, weights the squared first components of its vectors.
-
-    ``scipy.special.roots_jacobi`` overflows from ``a + b`` of about 1,000 on. Source: Golub, Welsch (1969).
-    """
-    from scipy.linalg import eigh_tridiagonal
-
-    c, k = a + b, np.arange(1, nodes)
-    diagonal = np.concatenate([[(a - b) / c], (a - b) * (c - 2) / ((c + 2 * k - 2) * (c + 2 * k))])
-    square = 4 * k * (b + k - 1) * (a + k - 1) / ((c + 2 * k - 2) ** 2 * (c + 2 * k - 1))
-    square[1:] *= (c + k[1:] - 2) / (c + 2 * k[1:] - 3)  # this ratio is 1 at k = 1, where it may be 0 / 0
-    t, vectors = eigh_tridiagonal(diagonal, np.sqrt(square))
-    v: Float[np.ndarray, "K"] = np.clip((1 + t) / 2, 0.0, 1.0)
-    return v, vectors[0] ** 2
-
-
-def _rational_beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Numbers, Numbers]:
-    """Nodes ``i / (nodes + 1)``; weights solve the Vandermonde system of the Beta moments."""
-    moments = [flint.fmpq(1)]
-    for k in range(nodes - 1):
-        moments.append(moments[-1] * rational((a + k) / (a + b + k)))
-    v = [flint.fmpq(i, nodes + 1) for i in range(1, nodes + 1)]
-    powers = [[flint.fmpq(1)] * nodes]
-    for _, _ in pairwise(range(nodes)):
-        powers.append([p * x for p, x in zip(powers[-1], v, strict=True)])
-    w = flint.fmpq_mat(powers).solve(flint.fmpq_mat(nodes, 1, moments))
-    return np.array(v, dtype=object), np.array(w.entries(), dtype=object)

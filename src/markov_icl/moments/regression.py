@@ -12,13 +12,19 @@ from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.rationals import rational
 from markov_icl.tasks.prompts import RegressionTask
 
-__all__ = ["rational_regression_moments", "regression_moments"]
+__all__ = ["absolute_moments", "rational_regression_moments", "regression_moments"]
 
 
 def regression_moments(task: RegressionTask) -> Moments:
     """Return the moments in float64, exact up to rounding."""
     H, h, y2 = _assemble(np.array(task.covariance, dtype=float), float(task.context))
     return Moments(H, h, float(y2), task.blocks, task.dimension, "regression")
+
+
+def absolute_moments(task: RegressionTask) -> tuple[Numbers, float]:
+    """Return ``H`` and ``E y^2`` of the covariances' moduli: what the rounding of a sum is relative to."""
+    H, _, y2 = _assemble(np.abs(np.array(task.covariance, dtype=float)), float(task.context))
+    return H, float(y2)
 
 
 def rational_regression_moments(task: RegressionTask) -> RationalMoments:

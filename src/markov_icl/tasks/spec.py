@@ -32,7 +32,15 @@ from markov_icl.tasks.prompts import (
     independent_start,
 )
 
-__all__ = ["TaskSpec", "parse_initial", "parse_prior", "read_document", "task_from_file", "task_to_dict"]
+__all__ = [
+    "TaskSpec",
+    "parse_initial",
+    "parse_prior",
+    "read_document",
+    "task_from_file",
+    "task_from_header",
+    "task_to_dict",
+]
 
 _MAX_BYTES = 10_000_000
 
@@ -83,7 +91,7 @@ class TaskSpec(BaseModel):
             raise ValueError(f"expected {field} to be {wanted}; got {first['input']!r:.60}") from None
 
     def task(self, folder: Path | None = None) -> Task:
-        """Build the task; files named by ``finite:`` and ``fixed:`` are relative to ``folder``."""
+        """Build the task; files named by ``finite:``, ``fixed:`` are relative to ``folder``, refused if it is None."""
         if self.regression is not None:
             markov = self.model_fields_set - {"regression", "covariance", "context"}
             if markov:
@@ -98,7 +106,7 @@ class TaskSpec(BaseModel):
             order=self.order,
             length=self.length,
             context=self.context,
-            prior=parse_prior(self.prior, bare, folder or Path()),
+            prior=parse_prior(self.prior, bare, folder),
             initial=parse_initial(self.initial, bare),
             values=None if self.values is None else tuple(_numbers(self.values)),  # type: ignore[arg-type]
             bias=self.bias,
@@ -109,7 +117,7 @@ def _numbers(text: str | list[Any]) -> list[Any]:
     return [part.strip() for part in text.split(",")] if isinstance(text, str) else list(text)
 
 
-def parse_prior(prior: str | dict[str, Any], task: MarkovTask, folder: Path) -> Prior:
+def parse_prior(prior: str | dict[str, Any], task: MarkovTask, folder: Path | None) -> Prior:
     """Return the prior that ``prior`` describes, for ``task``'s states and order.
 
     Raises:
@@ -117,6 +125,8 @@ def parse_prior(prior: str | dict[str, Any], task: MarkovTask, folder: Path) -> 
     """
     kind, value = _tagged(prior, "prior", ("uniform", "beta", "dirichlet", "finite", "fixed"))
     if kind in ("finite", "fixed") and isinstance(value, str):
+        if folder is None:
+            raise ValueError("expected kernels given inline; got the name of a file")
         value = read_document(folder / value)
     if kind == "uniform":
         return symmetric_dirichlet(task.states, task.order)
@@ -227,6 +237,15 @@ def read_document(path: Path) -> Any:
 def task_from_file(path: Path) -> Task:
     """Read a task from YAML or JSON; files it names are relative to its own folder."""
     return TaskSpec.read(read_document(path)).task(path.parent)
+
+
+def task_from_header(data: object) -> Task:
+    """Return the task that a file's header describes: what :func:`task_to_dict` wrote; no other file is opened.
+
+    Raises:
+        ValueError: one line that names the field, what was expected and what came.
+    """
+    return TaskSpec.read(data).task()
 
 
 def task_to_dict(task: Task) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from markov_icl.choices import unknown
 from markov_icl.tasks.prompts import Task
-from markov_icl.tasks.spec import TaskSpec, task_to_dict
+from markov_icl.tasks.spec import task_from_header, task_to_dict
 
 __all__ = ["SCALES", "Code", "Spec", "code_of", "flat", "run_key", "spec_from_dict"]
 
@@ -86,7 +86,7 @@ def spec_from_dict(data: Mapping[str, Any]) -> Spec:
         ValueError: if fields are missing or malformed.
     """
     try:
-        own = {**data, "task": TaskSpec.read(data["task"]).task()}
+        own = {**data, "task": task_from_header(data["task"])}
         return Spec(**own)
     except (KeyError, TypeError) as error:
         raise ValueError(f"expected the fields of a spec; got {error}") from None

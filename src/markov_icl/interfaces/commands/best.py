@@ -213,7 +213,7 @@ def heads(
 
 def certify(
     source: Source,
-    tolerance: Annotated[float, typer.Option("--tolerance", help="Gap to reach, in squared states.")] = 1e-6,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Gap to reach, as a share of E y^2.")] = 1e-6,
     time_limit: TimeLimit = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the certificate (.safetensors).")] = None,
     seed: Seed = 0,
@@ -223,17 +223,16 @@ def certify(
 ) -> None:
     """The global minimum over transformer parameters, with a verified proof of globality."""
     from markov_icl.interfaces import output
-    from markov_icl.moments.problem import is_estimate
+    from markov_icl.moments.problem import pose
+    from markov_icl.recovery.certificate.attained import enlarged
     from markov_icl.recovery.solver.certify import certify as prove
     from markov_icl.recovery.solver.certify import require_memory
-    from markov_icl.tasks.spec import task_to_dict
 
     output.check_target(plot)
     output.check_target(save, (".safetensors",))
     require_memory(source.task.blocks * source.task.dimension**2, memory)
     began = time.monotonic()
-    system, _, form = _system(source, memory)
-    estimated = is_estimate(system)
+    posed = pose(source.task, memory)
     trace: list[tuple[float, float, float]] = []
     with output.status_line("certify") as show:
 
@@ -241,17 +240,19 @@ def certify(
             trace.append((seconds, lower, upper))
             show(f"lower {lower:.9f}  upper {upper:.9f}  gap {upper - lower:.1e}  nodes {nodes}  {seconds:.0f} s")
 
-        header = None if estimated else task_to_dict(source.task)
-        proof = prove(system, tolerance, time_limit, progress, seed, task=header, memory=memory)
+        proof = prove(posed, tolerance, time_limit, progress, seed, memory=memory)
+    low, high = enlarged(posed)
+    price = max(proof.lower - high, 0.0), max(proof.upper - low, 0.0)
     seconds = time.monotonic() - began
     if save is not None:
         proof.save(save)
     if plot is not None:
         from markov_icl.interfaces.plots.optimum import plot_certificate
 
-        output.save_figure(plot_certificate(proof, trace, form.loss), plot)
-    result = {k: getattr(proof, k) for k in ("upper", "lower", "gap", "status", "verified", "nodes", "b", "A")}
-    result |= {"seconds": seconds, "floor": form.loss, "moments": form.error}
+        output.save_figure(plot_certificate(proof, trace, high), plot)
+    shown = ("upper", "lower", "gap", "status", "verified", "moment_error", "nodes", "b", "A")
+    result = {name: getattr(proof, name) for name in shown}
+    result |= {"seconds": seconds, "floor": high, "floor_lower": low, "price": price, "moments": posed.moments.error}
     if json:
         output.print_json(result)
         return
@@ -260,14 +261,14 @@ def certify(
         ("proved lower bound", proof.lower),
         ("gap", proof.gap),
         ("status", f"{proof.status}, verified: {proof.verified}"),
-        ("f~* of the enlarged space", form.loss),
-        ("price of real parameters", proof.lower - form.loss),
+        ("f~* of the enlarged space", high),
+        ("price of real parameters", f"{price[0]:.4g} to {price[1]:.4g}"),
         ("nodes", proof.nodes),
         ("seconds", f"{seconds:.1f}"),
     ]
     output.print_table("Certified one-layer optimum", ("", ""), rows)
-    if estimated:
-        sys.stdout.write(f"note: the proof is about estimated moments ({form.error})\n")
+    if proof.status == "estimate":
+        sys.stdout.write(f"note: the proof is about estimated moments ({posed.moments.error})\n")
 
 
 def verify(

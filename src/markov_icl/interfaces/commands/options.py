@@ -159,7 +159,7 @@ def read_source(chosen: dict[str, Any]) -> Source:
     if columns:
         raise ValueError(f"expected --{next(iter(columns))} only beside --sequences FILE")
     if chosen["task"] is None:
-        return Source(TaskSpec.read(given).task(), None, given)
+        return Source(TaskSpec.read(given).task(Path()), None, given)
     document = read_document(chosen["task"])
     if not isinstance(document, dict):
         raise ValueError(f"expected a mapping of task fields in {chosen['task']}; got {type(document).__name__}")

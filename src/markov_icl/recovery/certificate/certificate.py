@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,13 +23,12 @@ from safetensors.numpy import save_file
 from markov_icl.features import Array
 from markov_icl.files import atomic
 from markov_icl.moments.system import Moments
+from markov_icl.recovery.certificate.header import VERSION, Header, read_header
 from markov_icl.recovery.certificate.lift import packed_shape
 
-__all__ = ["VERSION", "Certificate", "Leaf"]
+__all__ = ["Certificate", "Leaf"]
 
-VERSION = 2
 _NUMBERS = ("upper", "lower", "tolerance", "seconds")
-_SHAPE = ("blocks", "dimension", "nodes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +54,21 @@ class Certificate:
     """The best parameters found and a proof of how far from the best possible they can be.
 
     Attributes:
-        upper: the loss at ``(b, A)``, in squared states.
+        upper: proved upper bound on the loss at ``(b, A)``, in squared states.
         lower: proved lower bound on the loss over all ``(b, A)``.
-        status: ``certified`` when ``upper - lower <= tolerance``, else ``bound``.
+        status: ``certified`` when ``upper - lower <= tolerance * E y^2``, else ``bound``; ``estimate`` where the task's
+            moments could only be estimated: then both ends are about the estimate in ``moments``.
         verified: how ``lower`` was proved: ``rational``, ``interval``, ``float``, or None if it was not.
         nodes: nodes of the tree, leaves included.
         b: ``[D]``.
         A: ``[D, J]``.
         seconds: time spent.
-        tolerance: the gap asked for.
-        leaves: the tree's leaves; their paths define the tree.
-        cones: the ``C_c``, ``[cones, D, D]``.
+        tolerance: the gap asked for, as a share of ``E y^2``.
+        leaves: the tree's leaves, in the whole numbers of :mod:`markov_icl.tasks.units`; their paths define the tree.
+        cones: the ``C_c``, ``[cones, D, D]``, likewise.
         task: the task as plain data, if it came from one.
-        moments: the quadratic itself, if there is no task.
+        moments: the quadratic itself, if there is no task, or the estimate that the bound is about.
+        moment_error: proved relative error of the moments, which the proof allows for; None if nothing is verified.
     """
 
     upper: float
@@ -84,6 +84,7 @@ class Certificate:
     cones: Float[np.ndarray, "cones D D"]
     task: Mapping[str, Any] | None = None
     moments: Moments | None = None
+    moment_error: float | None = None
 
     @property
     def gap(self) -> float:
@@ -131,23 +132,23 @@ class Certificate:
             with safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-            header = json.loads(metadata["certificate"])
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"expected a certificate file; got {type(error).__name__}: {error}") from None
-        _check_header(header)
-        stated = header.pop("sha256")
-        if _digest(header, tensors) != stated:
+            text = metadata["certificate"]
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            words = " ".join(str(error).split())
+            raise ValueError(f"expected a certificate file; got {type(error).__name__}: {words:.100}") from None
+        header, digested = read_header(text)
+        if _digest(digested, tensors) != header.sha256:
             raise ValueError("expected contents with the stated SHA-256; got an altered certificate")
         return _build(cls, header, tensors)
 
 
 def _header(certificate: Certificate) -> dict[str, Any]:
     header: dict[str, Any] = {name: float(getattr(certificate, name)) for name in _NUMBERS}
-    header |= {name: int(getattr(certificate, name)) for name in _SHAPE}
-    header |= {"version": VERSION, "status": certificate.status, "verified": certificate.verified}
+    header |= {name: int(getattr(certificate, name)) for name in ("blocks", "dimension", "nodes")}
+    header |= {name: getattr(certificate, name) for name in ("status", "verified", "moment_error")}
+    header["version"] = VERSION
     header["task"] = None if certificate.task is None else dict(certificate.task)
     header["y2"] = None if certificate.moments is None else float(certificate.moments.y2)
-    header["method"] = None if certificate.moments is None else certificate.moments.method
     return header
 
 
@@ -183,26 +184,6 @@ def _digest(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str
     return digest.hexdigest()
 
 
-def _check_header(header: Any) -> None:
-    if not isinstance(header, dict) or header.get("version") != VERSION:
-        found = header.get("version") if isinstance(header, dict) else type(header).__name__
-        raise ValueError(f"expected a certificate of version {VERSION}; got {found}")
-    for name in _NUMBERS:
-        value = header.get(name)
-        if not isinstance(value, float | int) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"expected a finite number for {name}; got {value!r}")
-    for name in _SHAPE:
-        value = header.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"expected a positive integer for {name}; got {value!r}")
-    if header.get("status") not in ("certified", "bound"):
-        raise ValueError(f"expected status 'certified' or 'bound'; got {header.get('status')!r}")
-    if header.get("verified") not in (None, "rational", "interval", "float"):
-        raise ValueError(f"expected a known kind of proof; got {header.get('verified')!r}")
-    if not isinstance(header.get("sha256"), str):
-        raise ValueError("expected a SHA-256 in the header; got none")
-
-
 def _expect(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int | None, ...], kind: str) -> None:
     if name not in tensors:
         raise ValueError(f"expected a tensor {name}; got none")
@@ -214,8 +195,8 @@ def _expect(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int | Non
         raise ValueError(f"expected finite numbers in {name}; got nan or inf")
 
 
-def _build(cls: type[Certificate], header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Certificate:
-    J, D = header["blocks"], header["dimension"]
+def _build(cls: type[Certificate], header: Header, tensors: Mapping[str, np.ndarray]) -> Certificate:
+    J, D = header.blocks, header.dimension
     m, size = J * D, J * D * (D + 1) // 2
     shapes: dict[str, tuple[tuple[int | None, ...], str]] = {
         "b": ((D,), "float64"),
@@ -228,23 +209,25 @@ def _build(cls: type[Certificate], header: Mapping[str, Any], tensors: Mapping[s
     }
     if "null" in tensors:
         shapes |= {"null": ((m * D, None), "float64"), "null_counts": ((None,), "int64")}
-    if header["y2"] is not None:
+    if header.y2 is not None:
         shapes |= {"H": ((size, size), "float64"), "h": ((size,), "float64")}
+    for name in tensors:
+        if name not in shapes:
+            raise ValueError(f"expected only the tensors of a certificate; got {name!r:.40}")
     for name, (shape, kind) in shapes.items():
         _expect(tensors, name, shape, kind)
     moments = None
-    if header["y2"] is not None:
-        moments = Moments(tensors["H"], tensors["h"], header["y2"], J, D, header["method"])
-    numbers = {name: float(header[name]) for name in _NUMBERS}
+    if header.y2 is not None:
+        if not np.array_equal(tensors["H"], tensors["H"].T):
+            raise ValueError("expected a symmetric H; got another matrix")
+        moments = Moments(tensors["H"], tensors["h"], header.y2, J, D, "given")
+    numbers = {name: getattr(header, name) for name in (*_NUMBERS, "status", "verified", "nodes", "moment_error")}
     return cls(
-        status=header["status"],
-        verified=header["verified"],
-        nodes=header["nodes"],
         b=tensors["b"],
         A=tensors["A"],
         leaves=_leaves(tensors),
         cones=tensors["cones"],
-        task=header["task"],
+        task=header.task,
         moments=moments,
         **numbers,
     )
@@ -254,7 +237,7 @@ def _leaves(tensors: Mapping[str, np.ndarray]) -> tuple[Leaf, ...]:
     depths, Z = tensors["depths"], tensors["Z"]
     total = int(depths.sum())
     if len(depths) != len(Z) or (depths < 0).any():
-        raise ValueError(f"expected one depth for each of {len(Z)} leaves; got {depths.tolist()}")
+        raise ValueError(f"expected one depth for each of {len(Z)} leaves; got {len(depths)}")
     if total != len(tensors["paths"]) or total != len(tensors["S"]):
         raise ValueError(f"expected {total} steps and S; got {len(tensors['paths'])}, {len(tensors['S'])}")
     nulls = _nulls(tensors, len(Z))
@@ -273,6 +256,6 @@ def _nulls(tensors: Mapping[str, np.ndarray], leaves: int) -> list[Array | None]
         return [None] * leaves
     counts, null = tensors["null_counts"], tensors["null"]
     if len(counts) != leaves or (counts < 0).any() or int(counts.sum()) != null.shape[1]:
-        raise ValueError(f"expected null counts of {leaves} leaves, {null.shape[1]} in all; got {counts.tolist()}")
+        raise ValueError(f"expected null counts of {leaves} leaves, {null.shape[1]} in all; got others")
     ends = np.cumsum(counts)
     return [null[:, end - k : end] if k else None for k, end in zip(counts, ends, strict=True)]

@@ -9,15 +9,16 @@ from typing import Any
 import flint
 import numpy as np
 
-from markov_icl.features import Array, phi
+from markov_icl.features import Array
 from markov_icl.moments.system import RationalMoments
-from markov_icl.rationals import exact_array, fraction, ldl, rational, rational_matrix
-from markov_icl.recovery.certificate.lift import Lift, lift_positions
+from markov_icl.rationals import fraction, ldl, rational
+from markov_icl.recovery.certificate.lift import lift_positions
 from markov_icl.recovery.certificate.null_columns import kept, kept_of_S
 
-__all__ = ["attained", "ball_bound", "exact_bound"]
+__all__ = ["ball_bound", "exact_bound", "rounded_down", "rounded_up"]
 
-_PRECISION = 212
+_PRECISION = 320
+"""Bits: six times a double's, since entries of ``M`` and its pivots may lie 60 digits apart."""
 
 
 def exact_bound(
@@ -35,58 +36,41 @@ def exact_bound(
     Raises:
         ValueError: if a pivot is not positive.
     """
-    at = lift_positions(moments.blocks, moments.dimension)
-    H, h = moments.H.tolist(), [entry[0] for entry in moments.h.tolist()]
-    M = _assemble([[H[i][k] for k in at] for i in at], Z, cones, S, rational, null)
-    keep = _places(len(at), null)
-    pivots, solved = ldl([[M[i][k] for k in keep] for i in keep], [h[at[i]] for i in keep], "M")
-    value = moments.y2 - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), flint.fmpq(0))
-    return _down(fraction(value))
-
-
-def attained(moments: RationalMoments, b: Array, A: Array) -> float:
-    """Return the exact loss at ``(b, A)``, ``[D]`` and ``[D, J]``, rounded up."""
-    X = phi(exact_array(b), exact_array(A))
-    return -_down(-moments.loss(rational_matrix([[v] for v in X])))
+    value = _value(moments, Z, cones, S, null, lambda entry: entry, rational)
+    return rounded_down(fraction(value))
 
 
 def ball_bound(
-    lifted: Lift,
-    Z: Array,
-    cones: Sequence[Array],
-    S: Sequence[Array],
-    data_error: float,
-    null: Array | None = None,
+    moments: RationalMoments, Z: Array, cones: Sequence[Array], S: Sequence[Array], null: Array | None = None
 ) -> float:
-    """Return the same bound in ball arithmetic, for all data within ``e = data_error`` of ``lifted``.
-
-    With ``s = sqrt(diag Q)`` and ``delta = e |s|^2``, ``M - 2 delta I > 0`` gives ``M' >= delta I``; at
-    ``x = M^{-1} q`` with ``w = s.|x|`` the bound moves by at most
-    ``e (y2 + 2 sqrt(y2) w + w^2 + (sqrt(y2) + w)^2)``.
+    """Return the same bound in ball arithmetic: every number is enclosed, and the cost of a step does not grow.
 
     Raises:
         ValueError: if a pivot is not proved positive.
     """
     with flint.ctx.workprec(_PRECISION):
-        Q = [[flint.arb(float(entry)) for entry in row] for row in lifted.Q]
-        M = _assemble(Q, Z, cones, S, lambda value: flint.arb(float(value)), null)
-        keep = _places(len(Q), null)
-        M, Q = ([[rows[i][k] for k in keep] for i in keep] for rows in (M, Q))
-        q = [flint.arb(float(lifted.q[i])) for i in keep]
-        x = [row[0] for row in flint.arb_mat(M).solve(flint.arb_mat([[e] for e in q])).tolist()]
-        roots = [Q[i][i].sqrt() for i in range(len(q))]
-        e, zero = flint.arb(data_error), flint.arb(0)
-        w = sum((s * abs(t) for s, t in zip(roots, x, strict=True)), zero)
-        trace = sum((Q[i][i] for i in range(len(q))), zero)
-        for i, row in enumerate(M):
-            row[i] -= 2 * e * trace
-        ldl(M, [], "M")
-        y2 = flint.arb(lifted.y2)
-        root = abs(y2).sqrt()
-        value = y2 - sum((s * t for s, t in zip(q, x, strict=True)), zero)
-        low = (value - e * (abs(y2) + 2 * root * w + w * w + (root + w) ** 2)).lower()
-        mantissa, exponent = low.man_exp()
-        return _down(Fraction(int(mantissa)) * Fraction(2) ** int(exponent))
+        value = _value(moments, Z, cones, S, null, flint.arb, lambda entry: flint.arb(float(entry)))
+        mantissa, exponent = value.lower().man_exp()
+    return rounded_down(Fraction(int(mantissa)) * Fraction(2) ** int(exponent))
+
+
+def _value(
+    moments: RationalMoments,
+    Z: Array,
+    cones: Sequence[Array],
+    S: Sequence[Array],
+    null: Array | None,
+    exact: Callable[[Any], Any],
+    double: Callable[[float], Any],
+) -> Any:
+    """Return ``y2 - q^T M^{-1} q`` in the arithmetic that ``exact`` and ``double`` turn numbers into."""
+    at = lift_positions(moments.blocks, moments.dimension)
+    H, h = moments.H.tolist(), [exact(entry[0]) for entry in moments.h.tolist()]
+    H = [[exact(entry) for entry in row] for row in H]
+    M = _assemble([[H[i][k] for k in at] for i in at], Z, cones, S, double, null)
+    keep = _places(len(at), null)
+    pivots, solved = ldl([[M[i][k] for k in keep] for i in keep], [h[at[i]] for i in keep], "M")
+    return exact(moments.y2) - sum((c * c / p for c, p in zip(solved, pivots, strict=True)), exact(flint.fmpq(0)))
 
 
 def _assemble(
@@ -119,6 +103,19 @@ def _places(size: int, null: Array | None) -> list[int]:
     return list(range(size)) if null is None else [int(i) for i in np.flatnonzero(kept(null))]
 
 
-def _down(exact: Fraction) -> float:
-    nearest = float(exact)
+def rounded_down(exact: Fraction) -> float:
+    """Return the largest double that is not above.
+
+    Raises:
+        ValueError: if the number is larger than all of them.
+    """
+    try:
+        nearest = float(exact)
+    except OverflowError:
+        raise ValueError("expected a number that fits in a double; got a larger one") from None
     return nearest if Fraction(nearest) <= exact else float(np.nextafter(nearest, -np.inf))
+
+
+def rounded_up(exact: Fraction) -> float:
+    """Return the least double that is not below."""
+    return -rounded_down(-exact)

@@ -10,33 +10,36 @@ residual in place of his a-priori one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy.linalg as sla
 
 from markov_icl.features import Array
-from markov_icl.recovery.certificate.lift import Lift
+from markov_icl.moments.enclosure import Enclosure
+from markov_icl.recovery.certificate.lift import Lift, lift_vector
 from markov_icl.recovery.certificate.null_columns import kept, kept_of_S
 
-__all__ = ["DATA_ERROR", "floating_bound", "smallest_eigenvalue_bound"]
+__all__ = ["TINY", "UNIT", "floating_bound", "gamma", "minimum_bound", "smallest_eigenvalue_bound"]
 
-DATA_ERROR = 1e-13
-_UNIT = 2.0**-53
-_TINY = 2.0**-1000
+UNIT = 2.0**-53
+TINY = 2.0**-1000
+"""Far above what an operation can lose by underflow, ``2^-1074``."""
 _SLACK = 1 + 1e-6
+"""For the roundings of the bounds themselves: each of them has fewer than a million terms of one sign."""
 
 
 def gamma(k: int) -> float:
     """Return ``gamma_k = k u / (1 - k u)``, rounded up."""
-    return k * _UNIT / (1 - k * _UNIT) * _SLACK
+    return k * UNIT / (1 - k * UNIT) * _SLACK
 
 
 def floating_bound(
     lifted: Lift,
+    enclosure: Enclosure,
     Z: Array,
     cones: Sequence[Array],
     S: Sequence[Array],
-    data_error: float,
     null: Array | None = None,
 ) -> float:
     """Return a proved lower bound on the loss over ``{b : b^T C_c b >= 0}``.
@@ -46,59 +49,63 @@ def floating_bound(
 
     Args:
         lifted: the loss.
+        enclosure: proved errors of the moments it was made of.
         Z: ``[N, N]``, antisymmetric under the partial transpose.
         cones: the signed ``C_c``, ``[D, D]``.
         S: one ``[N/D, N/D]`` per cone.
-        data_error: see :func:`markov_icl.recovery.certificate.verify.verify`.
-        null: columns ``[N, k]`` on which ``M`` and ``q`` are taken to vanish exactly; see
-            :mod:`markov_icl.recovery.certificate.null_columns`.
+        null: columns ``[N, k]`` on which the exact ``M`` and ``q`` vanish, as the caller has proved.
 
     Raises:
         ValueError: if positive definiteness cannot be proved.
     """
     for s in S:
         keep = slice(None) if null is None else kept_of_S(s, null)
-        if s.any() and smallest_eigenvalue_bound(s[keep][:, keep], None) < 0:
+        if s.any() and not smallest_eigenvalue_bound(s[keep][:, keep], None) >= 0:
             raise ValueError("expected a positive semidefinite S; got none that could be proved so")
-    M, size = _assemble(lifted.Q, Z, cones, S)
-    roots = np.sqrt(np.maximum(np.diag(lifted.Q), 0.0))
-    size *= gamma(2 * len(S) + 3)
-    q, vague_q = lifted.q, np.zeros_like(lifted.q)
-    if null is not None:
-        _check_vanishing(M, q, null)
+    M, error = _assemble(lifted.Q, Z, cones, S)
+    roots, q = lift_vector(enclosure.roots, lifted), lifted.q
+    if null is not None:  # M and q vanish on the columns, so the rows of an invertible block of them may go
         keep = kept(null)
-        M, size = M[keep][:, keep], size[keep][:, keep]
-        q, vague_q, roots = q[keep], vague_q[keep], roots[keep]
+        M, error, q, roots = M[keep][:, keep], error[keep][:, keep], q[keep], roots[keep]
+    return minimum_bound(lifted.y2, q, M, error, replace(enclosure, roots=roots))
+
+
+def minimum_bound(y2: float, q: Array, M: Array, error: Array, enclosure: Enclosure) -> float:
+    """Return a proved lower bound on ``y2 - 2 q.w + w^T M w`` over all ``w``.
+
+    Args:
+        y2: the value at 0.
+        q: ``[n]``.
+        M: ``[n, n]``, symmetric.
+        error: bounds on the moduli of its rounding errors, ``[n, n]``.
+        enclosure: proved errors of the data, ``roots`` ``[n]``.
+
+    Raises:
+        ValueError: if positive definiteness cannot be proved.
+    """
+    roots = enclosure.roots
+    vague_q = enclosure.relative * enclosure.size * roots * _SLACK
     diagonal = np.diag(M)
     if not (diagonal > 0).all():
         raise ValueError("expected a positive definite M; got a diagonal entry that is not positive")
+    # Unit diagonal by powers of two: exact, and the trace of the moments' error stays small beside the eigenvalues.
     powers = np.exp2(-np.round(np.log2(diagonal) / 2))
-    M *= np.outer(powers, powers)
-    size *= np.outer(powers, powers)
+    M, error = M * np.outer(powers, powers), error * np.outer(powers, powers)
     q, vague_q, roots = q * powers, vague_q * powers, roots * powers
-    smallest = smallest_eigenvalue_bound(M, size)
-    smallest -= data_error * float(roots @ roots) * _SLACK
+    smallest = smallest_eigenvalue_bound(M, error) - enclosure.relative * float(roots @ roots) * _SLACK
     if not smallest > 0:
         raise ValueError("expected a positive definite M; got none that could be proved so")
-    vague_q = vague_q + data_error * np.sqrt(abs(lifted.y2)) * roots * _SLACK
-    return _schur_bound(lifted.y2, q, M, size, roots, vague_q, smallest, data_error)
-
-
-def _check_vanishing(M: Array, q: Array, null: Array) -> None:
-    scale = float(np.abs(M).max(initial=1e-300))
-    on_M, on_q = float(np.abs(M @ null).max(initial=0.0)), float(np.abs(q @ null).max(initial=0.0))
-    if on_M > 1e-8 * scale or on_q > 1e-8 * float(np.abs(q).max()):
-        raise ValueError("expected M and q to vanish on the null directions; got others")
+    return _schur_bound(y2, enclosure, q, M, error, roots, vague_q, smallest)
 
 
 def _assemble(Q: Array, Z: Array, cones: Sequence[Array], S: Sequence[Array]) -> tuple[Array, Array]:
-    """Return ``M = Q + Z - sum_c C_c (x) S_c`` and the sum of the absolute terms."""
+    """Return ``M = Q + Z - sum_c C_c (x) S_c`` and bounds on the moduli of its rounding errors, underflow included."""
     M, size = Q + Z, np.abs(Q) + np.abs(Z)
     for C, s in zip(cones, S, strict=True):
         term = np.kron(C, s)
         M -= term
         size += np.abs(term)
-    return M, size
+    return M, size * gamma(2 * len(S) + 3) + (len(S) + 1) * TINY
 
 
 def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
@@ -115,15 +122,17 @@ def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
     shift = _estimate(M) / 2
     shifted = M.copy()
     shifted[np.diag_indices(n)] -= shift
+    if not np.isfinite(shifted).all():
+        raise ValueError("expected a matrix of finite numbers; got larger ones")
     try:
-        R = sla.cholesky(shifted, check_finite=True)
+        R = sla.cholesky(shifted, check_finite=False)
     except np.linalg.LinAlgError:
         raise ValueError("expected a positive definite matrix; got one with no Cholesky factor") from None
     trace = float(np.vdot(R, R))
     residual = float(np.linalg.norm(shifted - R.T @ R))
     largest = float(np.abs(np.diag(M)).max())
     bound = residual * (1 + gamma(n * n + 10)) + gamma(n + 2) * trace + gamma(3) * (largest + shift)
-    bound += _UNIT * (float(np.linalg.norm(shifted)) + trace) + n * n * _TINY
+    bound += UNIT * (float(np.linalg.norm(shifted)) + trace) + n * n * TINY
     if error is not None:
         bound += float(np.linalg.norm(error)) * (1 + gamma(n * n + 10))
     return float(shift - bound * _SLACK)
@@ -146,31 +155,35 @@ def _estimate(M: Array) -> float:
 
 def _schur_bound(
     y2: float,
+    enclosure: Enclosure,
     q: Array,
     M: Array,
     error: Array,
     roots: Array,
     vague_q: Array,
     smallest: float,
-    data_error: float,
 ) -> float:
     """Return a lower bound on ``y2' - q'^T M'^{-1} q'`` over all data within the stated errors.
 
-    ``|M' - M| <= error + data_error roots roots^T``, ``|q' - q| <= vague_q``, entrywise.
+    ``|M' - M| <= error + e roots roots^T``, ``|q' - q| <= vague_q``, entrywise, ``|y2' - y2| <= e s^2``.
     """
-    n = q.shape[0]
+    n, e = q.shape[0], enclosure.relative
     factor = sla.cho_factor(M, check_finite=False)
+    # Any x will do: one step of refinement makes the residual, and so the loss of the bound, small.
     x = np.asarray(sla.cho_solve(factor, q, check_finite=False))
     x = x + sla.cho_solve(factor, q - M @ x, check_finite=False)
     residual = q - M @ x
     size = np.abs(x)
-    weight = float(roots @ size)
-    vague_r = gamma(n + 3) * (np.abs(q) + np.abs(M) @ size) + n * _TINY
-    vague_r += error @ size + data_error * weight * roots + vague_q
+    # What the computed residual can be off by: rounding of M x, of M itself, the moments' errors in M and q.
+    vague_r = gamma(n + 3) * (np.abs(q) + np.abs(M) @ size) + n * TINY
+    vague_r += error @ size + e * float(roots @ size) * roots + vague_q
     products = gamma(n + 3) * float(np.abs(q) @ size + size @ np.abs(residual))
     vague = (products + float(size @ (vague_r + vague_q))) * _SLACK
     norm = (float(np.linalg.norm(residual)) + float(np.linalg.norm(vague_r))) * _SLACK
-    loss = vague + norm**2 / smallest * _SLACK + data_error * abs(y2) + n * _TINY
+    loss = vague + norm**2 / smallest * _SLACK + e * enclosure.size**2 + n * TINY
     value = y2 - float(q @ x) - float(x @ residual)
-    rounding = 8 * _UNIT * (abs(y2) + float(np.abs(q @ x)) + float(np.abs(x @ residual)))
-    return float(np.nextafter(value - (loss + rounding) * _SLACK, -np.inf))
+    rounding = 8 * UNIT * (abs(y2) + float(np.abs(q @ x)) + float(np.abs(x @ residual)))
+    bound = float(np.nextafter(value - (loss + rounding) * _SLACK, -np.inf))
+    if not np.isfinite(bound):
+        raise ValueError("expected a bound that is a finite number; got none")
+    return bound

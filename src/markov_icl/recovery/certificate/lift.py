@@ -22,6 +22,7 @@ __all__ = [
     "antisymmetric",
     "lift",
     "lift_positions",
+    "lift_vector",
     "pack",
     "packed_shape",
     "partial_transpose",
@@ -84,9 +85,16 @@ def lift(moments: Moments) -> Lift:
         )
     if not (np.isfinite(moments.H).all() and np.isfinite(moments.h).all() and np.isfinite(moments.y2)):
         raise ValueError("expected finite moments; got nan or inf")
-    H = (moments.H + moments.H.T) / 2
+    H = moments.H
+    if not np.array_equal(H, H.T):
+        raise ValueError("expected a symmetric H; got another matrix")
     at = lift_positions(moments.blocks, moments.dimension)
     return Lift(H[np.ix_(at, at)], moments.h[at], float(moments.y2), moments.blocks, moments.dimension)
+
+
+def lift_vector(values: Array, lifted: Lift) -> Array:
+    """Return what stands at each product's coordinate of the enlarged space, ``[N]``, for values ``[J m]``."""
+    return np.asarray(values[lift_positions(lifted.blocks, lifted.dimension)])
 
 
 def vec(A: Array) -> Array:

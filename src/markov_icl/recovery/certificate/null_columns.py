@@ -1,4 +1,8 @@
-"""Columns on which ``M`` and ``q`` vanish: what has to be checked, exactly, and what is left to prove.
+"""Columns on which ``M`` and ``q`` vanish: proved from the task, and what is then left to prove.
+
+A column is a vector of product coordinates. ``Q`` and ``q`` vanish on it iff the prediction that it stands for is 0 on
+every prompt that can occur, which is a finite question about whole numbers; for a quadratic without a task its own
+fractions answer it.
 
 If ``M V = 0`` and ``V`` has an invertible block in rows ``P``, every vector differs by a combination of the
 columns of ``V`` from one that is zero on ``P``. So ``M >= 0`` iff ``M`` without the rows and columns ``P``
@@ -7,7 +11,7 @@ is, and ``q^T M^+ q`` does not change when they are left out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import flint
@@ -15,12 +19,18 @@ import numpy as np
 import scipy.linalg as sla
 from numpy.typing import NDArray
 
-from markov_icl.features import Array
-from markov_icl.moments.system import RationalMoments
+from markov_icl.features import Array, vech, vech_size
+from markov_icl.moments.problem import Posed
 from markov_icl.rationals import rational_matrix
 from markov_icl.recovery.certificate.lift import lift_positions
+from markov_icl.tasks.kernels import FinitePrior, exact_stationary
+from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask
 
-__all__ = ["certificate_vanishes", "kept", "kept_of_S", "moments_vanish"]
+__all__ = ["certificate_vanishes", "kept", "kept_of_S", "problem_vanishes"]
+
+_MOST_CHAINS = 20_000
+_INDEPENDENT = 1e-6
+"""Rows are chosen by a pivoted factor in floats, and then proved independent in fractions: this only finds them."""
 
 
 def kept(null: Array) -> NDArray[np.bool_]:
@@ -31,11 +41,11 @@ def kept(null: Array) -> NDArray[np.bool_]:
     """
     n, k = null.shape
     R, pivots = sla.qr(null.T, mode="r", pivoting=True)
-    if k > n or (k and not abs(R[k - 1, k - 1]) > 1e-6 * abs(R[0, 0])):
+    if k > n or k == 0 or not (abs(R[k - 1, k - 1]) > _INDEPENDENT * abs(R[0, 0])):
         raise ValueError("expected independent null directions; got dependent ones")
     keep = np.ones(n, dtype=bool)
     keep[pivots[:k]] = False
-    if k and rational_matrix(null[~keep]).rank() != k:
+    if rational_matrix(null[~keep]).rank() != k:
         raise ValueError("expected independent null directions; got dependent ones")
     return keep
 
@@ -50,15 +60,91 @@ def certificate_vanishes(Z: Array, S: Sequence[Array], null: Array) -> bool:
     return all(_product_vanishes(s, _factors(null, len(s)).T) for s in S if s.any())
 
 
-def moments_vanish(moments: RationalMoments, null: Array) -> bool:
-    """Return whether ``Q`` and ``q`` vanish on the columns, in exact arithmetic."""
-    at = lift_positions(moments.blocks, moments.dimension)
-    exact = rational_matrix(null)
-    merged = flint.fmpq_mat(moments.size, null.shape[1])
-    for row, place in enumerate(at):
+def problem_vanishes(posed: Posed, null: Array) -> bool:
+    """Return whether ``Q`` and ``q`` are proved to vanish on the columns."""
+    J, D = posed.moments.blocks, posed.moments.dimension
+    merged = _merged(null, J, D)
+    if isinstance(posed.whole, MarkovTask):
+        return _features_vanish(posed.whole, merged)
+    if posed.whole is not None or posed.exact is None:  # H of a regression task has no null direction
+        return False
+    return _zero(posed.exact.H * merged) and _zero(posed.exact.h.transpose() * merged)
+
+
+def _merged(null: Array, blocks: int, dimension: int) -> Any:
+    """Return the columns in the enlarged space, ``[J m, k]``: products with one coordinate there are added."""
+    exact = rational_matrix(null.tolist())
+    merged = flint.fmpq_mat(blocks * vech_size(dimension), null.shape[1])
+    for row, place in enumerate(lift_positions(blocks, dimension)):
         for column in np.nonzero(null[row])[0]:
             merged[int(place), int(column)] += exact[int(row), int(column)]
-    return _zero(moments.H * merged) and _zero(moments.h.transpose() * merged)
+    return merged
+
+
+def _features_vanish(task: MarkovTask, merged: Any) -> bool:
+    """Return whether ``x^T V vech(zz^T) = 0`` for every query and context chain that can occur together.
+
+    ``V`` ``[J, m]`` is a column; a sum over context chains vanishes if each of its terms does. Chains count only
+    through the spans of their ``x`` and of their ``vech(zz^T)``.
+    """
+    m = vech_size(task.dimension)
+    columns = [
+        flint.fmpq_mat([[merged[j * m + g, k] for g in range(m)] for j in range(task.blocks)])
+        for k in range(merged.ncols())
+    ]
+    for queries, contexts in _supports(task):
+        z, y = (_columns(task, chains) for chains in (queries, contexts))
+        x = _span(z[:, : task.blocks])
+        g = _span(vech(y[:, :, None] * y[:, None, :])).transpose()
+        if not all(_zero(x * V * g) for V in columns):
+            return False
+    return True
+
+
+def _supports(task: MarkovTask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield the query and the context chains, ``[chains, L]``, that can occur together, kernel by kernel."""
+    if task.states**task.length > _MOST_CHAINS:
+        raise ValueError(f"expected at most {_MOST_CHAINS:,} chains to prove null directions; got more")
+    chains = np.array(np.unravel_index(np.arange(task.states**task.length), (task.states,) * task.length)).T
+    rows = [chains[:, t : t + task.order] @ task.states ** np.arange(task.order)[::-1] for t in range(task.length)]
+    steps = [(rows[t - task.order], chains[:, t]) for t in range(task.order, task.length)]
+    kernels = task.prior.kernels if isinstance(task.prior, FinitePrior) else (None,)
+    for kernel in kernels:
+        possible = np.ones(len(chains), dtype=bool)
+        if kernel is not None:
+            positive = np.array([[q > 0 for q in row] for row in kernel])
+            for row, state in steps:
+                possible &= positive[row, state]
+        for query, context in _start_supports(task, kernel):
+            yield chains[possible & query[rows[0]]], chains[possible & context[rows[0]]]
+
+
+def _start_supports(task: MarkovTask, kernel: Any) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield which first tuples the query and the context chains can have together, ``[R]`` each."""
+    match task.initial:
+        case IndependentStart(pmf):
+            yield (np.array([q > 0 for q in pmf]),) * 2
+        case CorrelatedStart(p, g):
+            for first, weight in enumerate((1 - p, p)):
+                if weight > 0:
+                    yield np.arange(2) == first, np.array([1 - g[first] > 0, g[first] > 0])
+        case _:
+            law = [1] * task.rows if kernel is None else exact_stationary(kernel)
+            yield (np.array([q > 0 for q in law]),) * 2
+
+
+def _columns(task: MarkovTask, chains: NDArray[np.intp]) -> NDArray[np.object_]:
+    """Return the columns of chains in whole numbers, ``[chains, D]``."""
+    values = np.array([int(v) for v in task.values], dtype=object)
+    shown = [values[chains[:, t - 1]] if t else np.full(len(chains), 1, dtype=object) for t in task.times]
+    return np.stack(shown, axis=1)
+
+
+def _span(vectors: NDArray[np.object_]) -> Any:
+    """Return a basis of the row space, one vector a row; a row of zeros where there is nothing else."""
+    distinct = sorted({tuple(row) for row in vectors.tolist()})
+    reduced, rank = rational_matrix(distinct).rref()
+    return flint.fmpq_mat([[reduced[i, k] for k in range(reduced.ncols())] for i in range(max(rank, 1))])
 
 
 def kept_of_S(S: Array, null: Array) -> NDArray[np.bool_]:  # noqa: N802
@@ -69,7 +155,7 @@ def kept_of_S(S: Array, null: Array) -> NDArray[np.bool_]:  # noqa: N802
         stacked = np.array(rows)
         R, pivots = sla.qr(stacked, mode="r", pivoting=True)
         diagonal = np.abs(np.diag(R))
-        rank = int((diagonal > 1e-6 * diagonal[0]).sum())
+        rank = int((diagonal > _INDEPENDENT * diagonal[0]).sum())
         keep[pivots[:rank]] = False
         if rational_matrix(stacked[:, ~keep]).rank() != rank:
             raise ValueError("expected independent null directions; got dependent ones")

@@ -1,31 +1,43 @@
 """Check a certificate: this folder, and what it imports, is what a reader has to trust.
 
-Nothing here knows how a certificate was found. A leaf is accepted when ``Z`` is antisymmetric under
-the partial transpose to the last bit, every ``S_c`` is positive semidefinite and ``M`` positive
-definite; the tree when its leaves cover every ``b``. Positive definiteness is proved exactly in
-rationals, in ball arithmetic, or by a floating-point Cholesky factor whose residual is bounded.
+Nothing here knows how a certificate was found, and nothing that a file says is believed. A leaf is accepted when ``Z``
+is antisymmetric under the partial transpose to the last bit, every ``S_c`` is positive semidefinite and ``M`` is
+positive definite outside columns on which it is proved to vanish; the tree when its leaves cover every ``b``. What is
+proved, and from what, is said in docs/certificates.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
-from markov_icl.features import phi
-from markov_icl.moments.problem import moments_of_header
-from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.features import Array
+from markov_icl.moments.enclosure import of_exact
+from markov_icl.moments.problem import Posed, Problem, pose
+from markov_icl.recovery.certificate.attained import attained
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
-from markov_icl.recovery.certificate.exact_bound import attained, ball_bound, exact_bound
-from markov_icl.recovery.certificate.floating_bound import DATA_ERROR, floating_bound
-from markov_icl.recovery.certificate.lift import lift, partial_transpose, unpack
-from markov_icl.recovery.certificate.null_columns import certificate_vanishes, moments_vanish
+from markov_icl.recovery.certificate.exact_bound import ball_bound, exact_bound, rounded_down
+from markov_icl.recovery.certificate.floating_bound import floating_bound
+from markov_icl.recovery.certificate.lift import lift, packed_shape, partial_transpose, unpack
+from markov_icl.recovery.certificate.null_columns import certificate_vanishes, problem_vanishes
+from markov_icl.tasks.spec import task_from_header
 
-__all__ = ["Verified", "covers", "verify"]
+__all__ = ["PROOFS", "Verified", "covers", "leaf_bound", "proofs", "verify"]
 
-_EXACT_UP_TO = 60
+PROOFS = {
+    "rational": "exact LDL^T in fractions",
+    "interval": "LDL^T of exact moments in ball arithmetic",
+    "float": "floating-point Cholesky with proved residual bounds",
+}
+_RATIONAL_SIZE, _RATIONAL_BITS = 60, 400
+"""``N`` and bits of a moment up to which an ``LDL^T`` in fractions takes about a second."""
+_INTERVAL_SIZE = 260
+"""``N`` up to which one in ball arithmetic takes some seconds."""
 _MATCH = 1e-9
+"""Share of ``E y^2`` by which what a file states may differ from what is proved here: machines round differently."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +45,21 @@ class Verified:
     """What a check established.
 
     Attributes:
-        lower: rigorous lower bound on the loss over all ``(b, A)``, in squared states.
-        upper: the loss at the certificate's ``(b, A)``.
+        lower: proved lower bound on the loss over all ``(b, A)``, in squared states.
+        upper: proved upper bound on the loss at the certificate's ``(b, A)``.
+        status: ``certified`` if ``upper - lower`` is at most the tolerance times ``E y^2``, else ``bound``;
+            ``estimate`` where the task's moments are not proved, so that both ends are about an estimate of it.
         proof: ``rational``, ``interval`` or ``float``.
+        moment_error: proved relative error of the moments that the proof allows for; None for an estimate.
         leaves: leaves checked.
-        reason: the proof in one line, with what it assumes.
+        reason: the proof in one line.
     """
 
     lower: float
     upper: float
+    status: str
     proof: str
+    moment_error: float | None
     leaves: int
     reason: str
 
@@ -52,173 +69,183 @@ class Verified:
         return self.upper - self.lower
 
 
-def verify(
-    certificate: Certificate,
-    moments: Moments | RationalMoments | None = None,
-    proof: str = "auto",
-    data_error: float = DATA_ERROR,
-) -> Verified:
+def verify(certificate: Certificate, problem: Problem | Posed | None = None, proof: str = "auto") -> Verified:
     """Prove the certificate's lower bound afresh.
 
     Args:
         certificate: what is to be checked.
-        moments: the quadratic it is about; if None, computed afresh from ``certificate.task``, or, where
-            there is no task, the quadratic stored in the certificate.
-        proof: ``auto`` (rational if the moments are and ``N <= 60``, else float), or one of ``rational``,
-            ``interval``, ``float``.
-        data_error: relative error allowed in the moments, ``|dH_ij| <= e sqrt(H_ii H_jj)``,
-            ``|dh_i| <= e sqrt(y2 H_ii)``, ``|dy2| <= e y2``; rational proofs assume none.
+        problem: what it has to be about; if None, the certificate's own task, or, where there is no task, the
+            quadratic stored in the certificate.
+        proof: ``auto`` (the first that applies and succeeds), ``rational``, ``interval`` or ``float``.
 
     Raises:
         ValueError: one line, if the certificate is refused.
     """
-    if moments is None:
-        if certificate.task is not None:
-            moments = moments_of_header(dict(certificate.task))
-        elif certificate.moments is not None:
-            moments = certificate.moments
-        else:
-            raise ValueError("expected a certificate with a task or with moments; got neither")
-    dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
-    _check_shapes(certificate, dense)
-    kind = _kind(proof, moments, certificate)
-    upper = dense.loss(np.asarray(phi(certificate.b, certificate.A), dtype=np.float64))
-    if abs(upper - certificate.upper) > _MATCH * max(abs(dense.y2), abs(upper)):
-        raise ValueError(
-            f"expected the stated upper bound {certificate.upper:.12g} at (b, A); got {upper:.12g}: "
-            "another task or altered parameters"
-        )
-    _check_stored(certificate, dense)
-    if not covers([leaf.path for leaf in certificate.leaves]):
-        raise ValueError("expected leaves whose cones cover every b; got a leaf missing or doubled")
-    lower = min(_leaf_bound(certificate, leaf, moments, dense, kind, data_error) for leaf in certificate.leaves)
-    if certificate.verified is not None and lower < certificate.lower - _MATCH * abs(dense.y2):
-        raise ValueError(f"expected a lower bound of {certificate.lower:.12g}; proved only {lower:.12g}")
-    if isinstance(moments, RationalMoments) and kind == "rational":
-        upper = attained(moments, certificate.b, certificate.A)
-    reason = _REASONS[kind]
-    if kind != "rational":
-        reason += f", moments taken to be within {data_error:g} relative"
-    reason += _null_reason(certificate, moments)
-    return Verified(lower, upper, kind, len(certificate.leaves), reason)
+    if proof != "auto" and proof not in PROOFS:
+        raise ValueError(f"expected proof 'auto', 'rational', 'interval' or 'float'; got {proof!r:.40}")
+    _check_shapes(certificate)
+    _check_tree(certificate)
+    posed = _posed(certificate, problem)
+    size = certificate.dimension**2 * certificate.blocks
+    refusal: ValueError | None = None
+    for kind in proofs(posed, size) if proof == "auto" else [proof]:
+        try:
+            lowest = _lowest(certificate, posed, kind)
+        except ValueError as error:
+            refusal = refusal or error
+            continue
+        return _verdict(certificate, posed, kind, lowest)
+    assert refusal is not None
+    raise refusal
 
 
-_REASONS = {
-    "rational": "exact LDL^T in rationals",
-    "interval": "LDL^T in ball arithmetic",
-    "float": "floating-point Cholesky with proved residual bounds",
-}
-
-
-def _exact_certificate(certificate: Certificate) -> bool:
-    """Return whether every ``Z`` and ``S_c`` vanishes exactly on its leaf's null columns."""
-    J, D = certificate.blocks, certificate.dimension
-    return all(
-        leaf.null is None or certificate_vanishes(unpack(leaf.Z, J, D), leaf.S, leaf.null)
-        for leaf in certificate.leaves
-    )
-
-
-def _exact_moments(certificate: Certificate, moments: Moments | RationalMoments) -> bool:
-    """Return whether the moments are rational and vanish exactly on all null columns."""
-    if not isinstance(moments, RationalMoments):
-        return False
-    return all(leaf.null is None or moments_vanish(moments, leaf.null) for leaf in certificate.leaves)
-
-
-def _null_reason(certificate: Certificate, moments: Moments | RationalMoments) -> str:
-    """Return what is known about the null columns and what is only assumed."""
-    if certificate.null is None:
-        return ""
-    columns = f", {certificate.null.shape[1]} null directions"
-    if not _exact_certificate(certificate):
-        return columns + " taken to be exact for H, h and Z"
-    if not _exact_moments(certificate, moments):
-        return columns + " taken to be exact for H and h"
-    return columns + " proved exact"
+def proofs(posed: Posed, size: int) -> list[str]:
+    """Return the proofs worth trying for matrices of order ``size``, in this order."""
+    exact = posed.given
+    if exact is not None and size <= _RATIONAL_SIZE:
+        bits = max(int(entry.q).bit_length() + int(entry.p).bit_length() for entry in exact.H.entries())
+        return ["rational"] if bits <= _RATIONAL_BITS else ["interval", "rational"]
+    return ["float", "interval"] if size <= _INTERVAL_SIZE else ["float"]
 
 
 def covers(paths: Sequence[tuple[tuple[int, int], ...]]) -> bool:
     """Return whether the leaves cover every ``b``: each inner node has exactly the children ``C``, ``-C``."""
-    if len(paths) == 1:
-        return paths[0] == ()
-    if any(path == () for path in paths) or not paths:
-        return False
-    cone = paths[0][0][0]
-    if any(path[0][0] != cone or path[0][1] not in (-1, 1) for path in paths):
-        return False
-    return all(covers([path[1:] for path in paths if path[0][1] == sign]) for sign in (1, -1))
+    waiting = [list(paths)]
+    while waiting:
+        group = waiting.pop()
+        if group == [()]:
+            continue
+        if not group or any(path == () for path in group):
+            return False
+        cone = group[0][0][0]
+        if any(path[0][0] != cone or path[0][1] not in (-1, 1) for path in group):
+            return False
+        waiting += [[path[1:] for path in group if path[0][1] == sign] for sign in (1, -1)]
+    return True
 
 
-def _kind(proof: str, moments: Moments | RationalMoments, certificate: Certificate) -> str:
-    size = certificate.dimension**2 * certificate.blocks
-    exact = isinstance(moments, RationalMoments)
-    if certificate.null is not None and exact and (size <= _EXACT_UP_TO or proof == "rational"):
-        exact = _exact_certificate(certificate) and _exact_moments(certificate, moments)
-    if proof == "auto":
-        return "rational" if exact and size <= _EXACT_UP_TO else "float"
-    if proof not in _REASONS:
-        raise ValueError(f"expected proof 'auto', 'rational', 'interval' or 'float'; got {proof!r}")
-    if proof == "rational" and not isinstance(moments, RationalMoments):
-        raise ValueError("expected rational moments for a rational proof; got floating-point ones")
-    if proof == "rational" and not exact:
-        raise ValueError("expected null directions on which M vanishes exactly; got others")
-    return proof
+def leaf_bound(posed: Posed, leaf: Leaf, cones: Array, kind: str) -> float:
+    """Return a proved lower bound, in units of ``posed.scale``, where the leaf's cones hold.
 
+    Args:
+        posed: the quadratic.
+        leaf: in the coordinates of ``posed.moments``.
+        cones: the tree's ``C_c``, ``[cones, D, D]``.
+        kind: of the proof, a key of :data:`PROOFS`.
 
-def _check_shapes(certificate: Certificate, moments: Moments) -> None:
-    have = (certificate.blocks, certificate.dimension)
-    want = (moments.blocks, moments.dimension)
-    if have != want:
-        raise ValueError(f"expected a certificate with (J, D) = {want}; got {have}")
-    if not certificate.leaves:
-        raise ValueError("expected at least one leaf; got none")
-    arrays = [certificate.b, certificate.A, certificate.cones]
-    for leaf in certificate.leaves:
-        arrays += [leaf.Z, *leaf.S]
-        if leaf.null is not None:
-            arrays.append(leaf.null)
-            if leaf.null.ndim != 2 or len(leaf.null) != certificate.dimension * certificate.A.size:
-                raise ValueError(f"expected null directions [N, k]; got shape {leaf.null.shape}")
-        if len(leaf.S) != len(leaf.path):
-            raise ValueError(f"expected one S for each of {len(leaf.path)} cones; got {len(leaf.S)}")
-        if any(not 0 <= cone < len(certificate.cones) for cone, _ in leaf.path):
-            raise ValueError(f"expected cones 0..{len(certificate.cones) - 1} on a path; got {leaf.path}")
-    if not all(np.isfinite(array).all() for array in arrays):
-        raise ValueError("expected finite numbers; got nan or inf")
-
-
-def _check_stored(certificate: Certificate, moments: Moments) -> None:
-    stored = certificate.moments
-    if stored is None or stored is moments:
-        return
-    scale = float(np.abs(moments.H).max())
-    if (
-        float(np.abs(stored.H - moments.H).max()) > _MATCH * scale
-        or float(np.abs(stored.h - moments.h).max()) > _MATCH * max(scale, abs(moments.y2))
-        or abs(stored.y2 - moments.y2) > _MATCH * abs(moments.y2)
-    ):
-        raise ValueError("expected the moments the certificate was made for; got another task's")
-
-
-def _leaf_bound(
-    certificate: Certificate,
-    leaf: Leaf,
-    moments: Moments | RationalMoments,
-    dense: Moments,
-    kind: str,
-    data_error: float,
-) -> float:
-    D = certificate.dimension
-    Z = unpack(leaf.Z, certificate.blocks, D)
+    Raises:
+        ValueError: if it cannot be proved this way.
+    """
+    D = posed.moments.dimension
+    Z = unpack(leaf.Z, posed.moments.blocks, D)
     if not (np.array_equal(Z, Z.T) and np.array_equal(partial_transpose(Z, D), -Z)):
         raise ValueError("expected Z antisymmetric under the partial transpose; got another matrix")
-    signed = [sign * certificate.cones[cone] for cone, sign in leaf.path]
+    signed = [sign * cones[cone] for cone, sign in leaf.path]
     for C, S in zip(signed, leaf.S, strict=True):
         if not (np.array_equal(C, C.T) and np.array_equal(S, S.T)):
             raise ValueError("expected symmetric cones and S; got another matrix")
-    if kind == "rational" and isinstance(moments, RationalMoments):
-        return exact_bound(moments, Z, signed, leaf.S, leaf.null)
-    if kind == "interval":
-        return ball_bound(lift(dense), Z, signed, leaf.S, data_error, leaf.null)
-    return floating_bound(lift(dense), Z, signed, leaf.S, data_error, leaf.null)
+    if leaf.null is not None and not certificate_vanishes(Z, leaf.S, leaf.null):
+        raise ValueError("expected Z and S that vanish on the null directions; got others")
+    if leaf.null is not None and not problem_vanishes(posed, leaf.null):
+        raise ValueError("expected null directions that change no prediction of the task; got others")
+    if kind == "float":
+        bound = floating_bound(lift(posed.moments), posed.enclosure, Z, signed, leaf.S, leaf.null)
+    elif posed.exact is None:
+        raise ValueError(f"expected moments in fractions for a proof of kind {kind}; got none that take seconds")
+    else:
+        bound = (exact_bound if kind == "rational" else ball_bound)(posed.exact, Z, signed, leaf.S, leaf.null)
+    if not np.isfinite(bound):
+        raise ValueError("expected a bound that is a finite number; got none")
+    return bound
+
+
+def _lowest(certificate: Certificate, posed: Posed, kind: str) -> float:
+    """Return the least bound of the leaves; a squared loss is never below 0, whatever they prove."""
+    lowest = min(leaf_bound(posed, leaf, certificate.cones, kind) for leaf in certificate.leaves)
+    return max(lowest, 0.0) if posed.task is not None else lowest
+
+
+def _verdict(certificate: Certificate, posed: Posed, kind: str, lowest: float) -> Verified:
+    """Turn a proved bound into the user's units and compare it with what the certificate states."""
+    lower = rounded_down(Fraction(lowest) * posed.scale)
+    upper = attained(posed, certificate.b, certificate.A, exactly=kind != "float")
+    y2 = float(Fraction(posed.moments.y2) * posed.scale)
+    if not abs(upper - certificate.upper) <= _MATCH * max(y2, abs(upper)):
+        raise ValueError(
+            f"expected the stated upper bound {certificate.upper:.12g} at (b, A); got {upper:.12g}: "
+            "another task or altered parameters"
+        )
+    if certificate.verified is not None and not lower >= certificate.lower - _MATCH * y2:
+        raise ValueError(f"expected a lower bound of {certificate.lower:.12g}; proved only {lower:.12g}")
+    if not lower <= upper:
+        raise ValueError(f"expected a lower bound of at most the loss {upper:.12g} at (b, A); got {lower:.12g}")
+    closed = Fraction(upper) - Fraction(lower) <= Fraction(certificate.tolerance) * Fraction(y2)
+    status = "estimate" if not posed.proved else "certified" if closed else "bound"
+    error = posed.enclosure.relative if kind == "float" else 0.0
+    reason = PROOFS[kind] + _about(posed, error)
+    columns = sum(leaf.null.shape[1] for leaf in certificate.leaves if leaf.null is not None)
+    if columns:
+        reason += f", {columns} null directions proved exact"
+    return Verified(lower, upper, status, kind, error if posed.proved else None, len(certificate.leaves), reason)
+
+
+def _about(posed: Posed, error: float) -> str:
+    if not posed.proved:
+        return ", of an estimate of the task's moments"
+    if posed.task is None:
+        return ", of the quadratic itself"
+    return f", moments proved within {error:.1e} relative" if error else ", exact moments"
+
+
+def _posed(certificate: Certificate, problem: Problem | Posed | None) -> Posed:
+    """Return what the certificate has to be about, in whole numbers."""
+    stored = certificate.moments
+    if problem is None and certificate.task is None:
+        if stored is None:
+            raise ValueError("expected a certificate with a task or with moments; got neither")
+        return pose(stored)
+    asked = task_from_header(dict(certificate.task or {})) if problem is None else problem
+    have, want = (certificate.blocks, certificate.dimension), (asked.blocks, asked.dimension)
+    if have != want:
+        raise ValueError(f"expected a certificate with (J, D) = {want}; got {have}")
+    posed = pose(asked)
+    if posed.proved or posed.task is None:
+        return posed
+    if stored is None:
+        raise ValueError("expected the estimated moments beside a task without exact ones; got none")
+    return replace(posed, moments=stored, enclosure=of_exact(stored))
+
+
+def _check_shapes(certificate: Certificate) -> None:
+    """Refuse shapes that do not belong together and numbers that are not finite, before anything is computed."""
+    J, D = certificate.blocks, certificate.dimension
+    m = J * D
+    if not certificate.leaves:
+        raise ValueError("expected at least one leaf; got none")
+    _expect("A", certificate.A, (D, J))
+    _expect("cones", certificate.cones, (len(certificate.cones), D, D))
+    for leaf in certificate.leaves:
+        _expect("Z", leaf.Z, packed_shape(J, D))
+        if len(leaf.S) != len(leaf.path):
+            raise ValueError(f"expected one S for each of {len(leaf.path)} cones; got {len(leaf.S)}")
+        for S in leaf.S:
+            _expect("S", S, (m, m))
+        if leaf.null is not None:
+            _expect("null directions", leaf.null, (D * m, *leaf.null.shape[1:2]))
+    if not all(np.isfinite(value) for value in (certificate.upper, certificate.lower, certificate.tolerance)):
+        raise ValueError("expected finite bounds and tolerance; got nan or inf")
+
+
+def _expect(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if array.shape != shape or array.dtype != np.float64:
+        raise ValueError(f"expected {name} of shape {shape}, float64; got {array.shape}, {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"expected finite numbers in {name}; got nan or inf")
+
+
+def _check_tree(certificate: Certificate) -> None:
+    for leaf in certificate.leaves:
+        if any(not 0 <= cone < len(certificate.cones) for cone, _ in leaf.path):
+            raise ValueError(f"expected cones 0..{len(certificate.cones) - 1} on a path; got {leaf.path[:4]}")
+    if not covers([leaf.path for leaf in certificate.leaves]):
+        raise ValueError("expected leaves whose cones cover every b; got a leaf missing or doubled")

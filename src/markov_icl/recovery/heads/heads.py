@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from markov_icl.features import Array, to_symmetric
 from markov_icl.landscape.direct import solve_rational
-from markov_icl.moments.problem import Problem, pose
+from markov_icl.moments.problem import Problem, moments_of
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.rationals import rational
 from markov_icl.recovery.factor import recover
@@ -131,7 +131,7 @@ def heads(
     Raises:
         ValueError: if ``max_heads`` or ``minimizer`` does not fit the task.
     """
-    system, _ = pose(problem)
+    system = moments_of(problem)
     moments = system.to_float() if isinstance(system, RationalMoments) else system
     if minimizer is None and isinstance(system, RationalMoments):
         minimizer = solve_rational(system).X_exact

@@ -5,16 +5,14 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from markov_icl.features import Array
-from markov_icl.moments.system import Moments
-from markov_icl.recovery.certificate.certificate import Certificate, Leaf
-from markov_icl.recovery.certificate.lift import Lift, unvec
+from markov_icl.recovery.certificate.certificate import Leaf
+from markov_icl.recovery.certificate.lift import Lift
 from markov_icl.recovery.solver.barrier import Incumbent, NodeResult, TimeUp, solve_node
 from markov_icl.recovery.solver.iterate import Iterate, add_cone, start
 
@@ -199,25 +197,3 @@ class Search:
     def ordered(self) -> list[Node]:
         """Return the tree's leaves in the order of their paths."""
         return sorted((entry[2] for entry in self.heap), key=lambda node: node.leaf.path)
-
-    def certificate(self, dense: Moments, task: Mapping[str, Any] | None) -> Certificate:
-        """Return the tree as a certificate that nobody has verified yet."""
-        D = self.lifted.dimension
-        leaves = tuple(node.leaf for node in self.ordered())
-        b, A = self.incumbent.b, unvec(self.incumbent.a, D)
-        cones = np.stack(self.cones) if self.cones else np.zeros((0, D, D))
-        return Certificate(
-            upper=self.incumbent.loss,
-            lower=self.lower,
-            status="bound",
-            verified=None,
-            nodes=self.nodes,
-            b=b,
-            A=A,
-            seconds=0.0,
-            tolerance=self.tolerance,
-            leaves=leaves,
-            cones=cones,
-            task=task,
-            moments=dense if task is None else None,
-        )

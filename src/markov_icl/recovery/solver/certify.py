@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from markov_icl.moments.compute import DEFAULT_MEMORY_GB
-from markov_icl.moments.problem import Problem, pose
-from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.moments.problem import Posed, Problem, pose
+from markov_icl.recovery.certificate.attained import attained
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
-from markov_icl.recovery.certificate.floating_bound import DATA_ERROR, floating_bound
-from markov_icl.recovery.certificate.lift import Lift, lift, unpack, unvec
-from markov_icl.recovery.certificate.verify import Verified, verify
-from markov_icl.recovery.solver.barrier import Incumbent, TimeUp
+from markov_icl.recovery.certificate.lift import Lift, lift, unvec
+from markov_icl.recovery.certificate.verify import leaf_bound, proofs, verify
 from markov_icl.recovery.solver.branch import Node, Progress, Search
-from markov_icl.recovery.solver.facial import check_bounded, face_bound
 from markov_icl.recovery.solver.singular import SingularSearch
+from markov_icl.tasks.spec import task_to_dict
 from markov_icl.threads import blas_threads
 
 __all__ = ["Progress", "certify", "require_memory"]
 
-_RANDOM_STARTS = 8
 _MATRICES = 30
 """Matrices of order ``N`` alive at once; measured 29 at ``d = 12``."""
 
 
 def certify(
-    problem: Problem,
+    problem: Problem | Posed,
     tolerance: float = 1e-6,
     time_limit: float | None = None,
     progress: Progress | None = None,
     seed: int = 0,
     method: str = "barrier",
     most_nodes: int = 10_000,
-    task: Mapping[str, Any] | None = None,
     memory: float = DEFAULT_MEMORY_GB,
 ) -> Certificate:
     """Find the best one-layer loss over all ``(b, A)`` and prove how good it is.
@@ -46,14 +41,12 @@ def certify(
 
     Args:
         problem: a task, or the quadratic ``f~`` as moments; any ``J >= 1``, ``D >= 2``.
-        tolerance: gap to reach, in squared states.
+        tolerance: gap to reach, as a share of ``E y^2``.
         time_limit: seconds; None for none.
         progress: called with ``(lower, upper, nodes, seconds)`` at every better bound; not yet verified.
         seed: of the random starts and of the rounding.
         method: ``barrier``, or ``clarabel`` (small sizes, first level only; needs the extra ``sdp``).
         most_nodes: nodes of the tree.
-        task: the task of given moments as plain data, kept in the certificate in place of the moments.
-
         memory: refuse a proof that needs more, in gigabytes.
 
     Returns:
@@ -70,29 +63,47 @@ def certify(
         raise ValueError(f"expected method 'barrier' or 'clarabel'; got {method!r}")
     began = time.monotonic()
     require_memory(problem.blocks * problem.dimension**2, memory)
-    moments, header = pose(problem)
-    task = header if task is None else task
-    dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
-    if not dense.H.any():
+    posed = pose(problem, memory)
+    moments = posed.moments
+    if not moments.H.any():
         raise ValueError(
-            f"expected a query that is not always 0; got H = 0, where every loss is E y^2 = {dense.y2:.10g}"
+            f"expected a query that is not always 0; got H = 0, where every loss is E y^2 = {moments.y2:.10g}"
         )
-    lifted = lift(dense)
-    least = float(np.linalg.eigvalsh(dense.H)[0])
-    if least < -1e-10 * float(np.trace(dense.H)):
+    lifted = lift(moments)
+    least = float(np.linalg.eigvalsh(moments.H)[0])
+    if not least >= -1e-10 * float(np.trace(moments.H)):
         raise ValueError(f"expected H positive semidefinite; got eigenvalue {least:.3g}")
+    absolute = tolerance * abs(moments.y2)
     with blas_threads(lifted.size):
-        try:
-            search = _search(lifted, tolerance, began, time_limit, progress, seed, most_nodes)
-        except (np.linalg.LinAlgError, TimeUp):
-            return _singular(lifted, moments, dense, tolerance, began, time_limit, seed, task)
+        search = _search(lifted, absolute, began, time_limit, progress, seed, most_nodes)
         if method == "barrier" or isinstance(search, SingularSearch):
             search.run()
         else:
             search.solve_conic()
         search.incumbent.offer(search.incumbent.b, search.incumbent.a, sweeps=1, steps=100)
-        certificate = search.certificate(dense, task)
-        return _verified(certificate, search, moments, began)
+        return _verified(_certificate(search, posed, tolerance), search, posed, began)
+
+
+def _certificate(search: Search, posed: Posed, tolerance: float) -> Certificate:
+    """Return the tree as a certificate that nobody has verified yet, its parameters in the user's coordinates."""
+    D = search.lifted.dimension
+    b, A = posed.units.from_whole(search.incumbent.b, unvec(search.incumbent.a, D))
+    kept = posed.task is None or not posed.proved
+    return Certificate(
+        upper=attained(posed, b, A, exactly=posed.given is not None),
+        lower=float(search.lower * posed.scale),
+        status="bound",
+        verified=None,
+        nodes=search.nodes,
+        b=b,
+        A=A,
+        seconds=0.0,
+        tolerance=tolerance,
+        leaves=tuple(node.leaf for node in search.ordered()),
+        cones=np.stack(search.cones) if search.cones else np.zeros((0, D, D)),
+        task=None if posed.task is None else task_to_dict(posed.task),
+        moments=posed.moments if kept else None,
+    )
 
 
 def require_memory(size: int, memory: float) -> None:
@@ -114,78 +125,29 @@ def _search(lifted: Lift, *options: Any) -> Search:
     try:
         return Search(lifted, *options)
     except np.linalg.LinAlgError:
-        check_bounded(lifted)
         return SingularSearch(lifted, *options)
 
 
-def _verified(
-    certificate: Certificate, search: Search, moments: Moments | RationalMoments, began: float
-) -> Certificate:
+def _verified(certificate: Certificate, search: Search, posed: Posed, began: float) -> Certificate:
     """Return the certificate with the bound that :func:`verify` proves in place of the solver's."""
     try:
-        verdict = verify(certificate, moments)
+        verdict = verify(certificate, posed)
     except ValueError:
-        leaves = tuple(_settled(search, node) for node in search.ordered())
+        leaves = tuple(_settled(search, posed, node) for node in search.ordered())
         certificate = replace(certificate, leaves=leaves)
-        verdict = verify(certificate, moments)
-    return _stamped(certificate, verdict, began)
-
-
-def _stamped(certificate: Certificate, verdict: Verified, began: float) -> Certificate:
-    """Return the certificate with the proved bound."""
-    status = "certified" if verdict.gap <= certificate.tolerance else "bound"
+        verdict = verify(certificate, posed)
     return replace(
         certificate,
         upper=verdict.upper,
         lower=verdict.lower,
-        status=status,
+        status=verdict.status,
         verified=verdict.proof,
+        moment_error=verdict.moment_error,
         seconds=time.monotonic() - began,
     )
 
 
-def _singular(
-    lifted: Lift,
-    moments: Moments | RationalMoments,
-    dense: Moments,
-    tolerance: float,
-    began: float,
-    time_limit: float | None,
-    seed: int,
-    task: Mapping[str, Any] | None,
-) -> Certificate:
-    """Return the first level's certificate for singular ``H``, without branching."""
-    deadline = np.inf if time_limit is None else began + time_limit
-
-    def check() -> None:
-        if time.monotonic() > deadline:
-            raise KeyboardInterrupt
-
-    rng = np.random.default_rng(seed)
-    D, m = lifted.dimension, lifted.size // lifted.dimension
-    incumbent = Incumbent(lifted, np.eye(D)[0], np.zeros(m), lifted.y2)
-    for _ in range(8 * _RANDOM_STARTS):
-        incumbent.offer(rng.standard_normal(D), np.zeros(m), sweeps=30, steps=30)
-    null, Z, lower = face_bound(lifted, lambda: incumbent.loss, 0.1 * tolerance, check)
-    certificate = Certificate(
-        upper=incumbent.loss,
-        lower=lower,
-        status="bound",
-        verified=None,
-        nodes=1,
-        b=incumbent.b,
-        A=unvec(incumbent.a, D),
-        seconds=0.0,
-        tolerance=tolerance,
-        leaves=(Leaf((), Z, (), null),),
-        cones=np.zeros((0, D, D)),
-        task=task,
-        moments=dense if task is None else None,
-    )
-    return _stamped(certificate, verify(certificate, moments), began)
-
-
-def _settled(search: Search, node: Node) -> Leaf:
+def _settled(search: Search, posed: Posed, node: Node) -> Leaf:
     """Return the leaf mixed with a better conditioned iterate, as little as makes it provable.
 
     The loss is at most ``theta (gamma - gamma_anchor)``. The strictly feasible start is the last resort.
@@ -201,20 +163,19 @@ def _settled(search: Search, node: Node) -> Leaf:
         Z = (1 - theta) * leaf.Z + theta * anchor.Z
         S = tuple((1 - theta) * s + theta * t for s, t in zip(leaf.S, anchor_S, strict=True))
         mixed = Leaf(leaf.path, Z, S, leaf.null)
-        if _provable(search, mixed):
+        if _provable(search, posed, mixed):
             return mixed
     last = Leaf(leaf.path, search.safe.Z, zeros, search.safe.null)
-    if _provable(search, last):
+    if _provable(search, posed, last):
         return last
     raise ValueError("expected H positive definite enough to prove a bound; got one that is not")
 
 
-def _provable(search: Search, leaf: Leaf) -> bool:
-    lifted = search.lifted
-    signed = [sign * search.cones[cone] for cone, sign in leaf.path]
-    try:
-        Z = unpack(leaf.Z, lifted.blocks, lifted.dimension)
-        floating_bound(lifted, Z, signed, leaf.S, DATA_ERROR, leaf.null)
-    except ValueError:
-        return False
-    return True
+def _provable(search: Search, posed: Posed, leaf: Leaf) -> bool:
+    for kind in proofs(posed, search.lifted.size):
+        try:
+            leaf_bound(posed, leaf, np.array(search.cones), kind)
+        except ValueError:
+            continue
+        return True
+    return False
