@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _MAX_ROWS = 100_000
+_MAX_ENTRIES = 1_000_000
+"""Of a kernel: its prior is written out entry by entry, in fractions."""
 _MAX_NUMBER = 10**9
 
 
@@ -129,6 +131,10 @@ class MarkovTask:
         if self.order * (self.states - 1).bit_length() > 64 or self.states**self.order > _MAX_ROWS:
             raise ValueError(
                 f"expected at most {_MAX_ROWS} kernel rows; got {self.states} states to the power {self.order}"
+            )
+        if self.states ** (self.order + 1) > _MAX_ENTRIES:
+            raise ValueError(
+                f"expected kernels of at most {_MAX_ENTRIES:,} entries; got {self.states} states, order {self.order}"
             )
         if self.length <= self.order:
             raise ValueError(f"expected length > order = {self.order}; got length {self.length}")

@@ -50,6 +50,8 @@ class Units:
 
         ``z = T u`` and ``x = T_x u_x`` turn ``b^T G A x`` into ``(T^T b)^T G_u (T^T A T_x) u_x``.
         """
+        if self.trivial:
+            return b, A
         T = self._matrix(len(b))
         Tx = np.delete(np.delete(T, -1, 0), -1, 1)
         return T.T @ b, T.T @ A @ Tx / self.unit

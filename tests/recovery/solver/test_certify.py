@@ -181,12 +181,12 @@ def test_zero_correlation_is_certified() -> None:
     flat = Moments(moments.H, 0 * moments.h, 0.5, moments.blocks, moments.dimension, "sampled")
     certificate = certify(flat)
     assert certificate.status == "certified"
-    assert certificate.upper == 0.5
+    assert certificate.upper == pytest.approx(0.5, abs=1e-14)
 
 
 @pytest.mark.slow
 def test_five_cycle_nearest_recovery() -> None:
-    certificate = certify(nearest_moments(cycle_blocks(5)), tolerance=1e-3, time_limit=600.0)
+    certificate = certify(nearest_moments(cycle_blocks(5)), tolerance=1e-3 / 13, time_limit=600.0)
     assert certificate.upper == pytest.approx(13, abs=1e-8)
     assert certificate.status == "certified"
 
@@ -232,9 +232,7 @@ def test_long_chains(d: int, context: int, p: float, best: float, seconds: float
 def test_verify_never_imports_the_solver() -> None:
     code = (
         "import sys, markov_icl.recovery.certificate.verify;"
-        "bad = [m for m in sys.modules if m.split('.')[-1] in "
-        "('certify', 'barrier', 'newton', 'dense', 'polish', 'conic', 'facial', 'singular', 'branch',"
-        " 'iterate', 'null_products', 'torch')];"
+        "bad = [m for m in sys.modules if m.startswith(('markov_icl.recovery.solver', 'torch'))];"
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

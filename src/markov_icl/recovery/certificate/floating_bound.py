@@ -29,11 +29,16 @@ _SLACK = 1 + 1e-6
 """For the roundings of the bounds themselves: each of them has fewer than a million terms of one sign."""
 
 
+_QUIET = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+"""What overflows ends as an infinity or as no number, and every comparison refuses both."""
+
+
 def gamma(k: int) -> float:
     """Return ``gamma_k = k u / (1 - k u)``, rounded up."""
     return k * UNIT / (1 - k * UNIT) * _SLACK
 
 
+@_QUIET
 def floating_bound(
     lifted: Lift,
     enclosure: Enclosure,
@@ -70,6 +75,7 @@ def floating_bound(
     return minimum_bound(lifted.y2, q, M, error, replace(enclosure, roots=roots))
 
 
+@_QUIET
 def minimum_bound(y2: float, q: Array, M: Array, error: Array, enclosure: Enclosure) -> float:
     """Return a proved lower bound on ``y2 - 2 q.w + w^T M w`` over all ``w``.
 
@@ -108,6 +114,7 @@ def _assemble(Q: Array, Z: Array, cones: Sequence[Array], S: Sequence[Array]) ->
     return M, size * gamma(2 * len(S) + 3) + (len(S) + 1) * TINY
 
 
+@_QUIET
 def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
     """Return a proved lower bound on the eigenvalues of all symmetric matrices within ``error`` of ``M``.
 
@@ -119,11 +126,11 @@ def smallest_eigenvalue_bound(M: Array, error: Array | None) -> float:
         ValueError: if no factor exists, so that nothing can be proved.
     """
     n = M.shape[0]
+    if not np.isfinite(M).all():
+        raise ValueError("expected a matrix of finite numbers; got larger ones")
     shift = _estimate(M) / 2
     shifted = M.copy()
     shifted[np.diag_indices(n)] -= shift
-    if not np.isfinite(shifted).all():
-        raise ValueError("expected a matrix of finite numbers; got larger ones")
     try:
         R = sla.cholesky(shifted, check_finite=False)
     except np.linalg.LinAlgError:

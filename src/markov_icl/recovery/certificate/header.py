@@ -57,6 +57,8 @@ def read_header(text: str) -> tuple[Header, dict[str, Any]]:
         raw = json.loads(text, parse_constant=_no_number, parse_int=_whole)
     except RecursionError:
         raise ValueError("expected a header of plain fields; got one nested too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"expected a header in JSON; got {error.msg} at character {error.pos}") from None
     if not isinstance(raw, dict):
         raise ValueError(f"expected a header of fields; got {type(raw).__name__}")
     digested = {name: value for name, value in raw.items() if name != "sha256"}

@@ -106,7 +106,8 @@ def _supports(task: MarkovTask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.i
     if task.states**task.length > _MOST_CHAINS:
         raise ValueError(f"expected at most {_MOST_CHAINS:,} chains to prove null directions; got more")
     chains = np.array(np.unravel_index(np.arange(task.states**task.length), (task.states,) * task.length)).T
-    rows = [chains[:, t : t + task.order] @ task.states ** np.arange(task.order)[::-1] for t in range(task.length)]
+    digits = task.states ** np.arange(task.order)[::-1]
+    rows = [chains[:, t : t + task.order] @ digits for t in range(task.length - task.order + 1)]
     steps = [(rows[t - task.order], chains[:, t]) for t in range(task.order, task.length)]
     kernels = task.prior.kernels if isinstance(task.prior, FinitePrior) else (None,)
     for kernel in kernels:

@@ -91,7 +91,7 @@ def _certificate(search: Search, posed: Posed, tolerance: float) -> Certificate:
     kept = posed.task is None or not posed.proved
     return Certificate(
         upper=attained(posed, b, A, exactly=posed.given is not None),
-        lower=float(search.lower * posed.scale),
+        lower=max(search.lower * float(posed.scale), -np.finfo(float).max),
         status="bound",
         verified=None,
         nodes=search.nodes,
