@@ -25,6 +25,44 @@ def _any_null(header):
     return {"null": np.zeros((header["blocks"] * header["dimension"] ** 2, 1))}
 
 
+def _entry(name, index, value):
+    """One entry set; a tensor without that entry stays as it is."""
+
+    def forge(header, tensors):
+        array = tensors[name].copy()
+        if all(i < size for i, size in zip(index, array.shape, strict=True)):
+            array[index] = value
+        return header, tensors | {name: array}
+
+    return forge
+
+
+def leaf_twice(header, tensors):
+    """The first leaf given twice, with all that belongs to it."""
+    depth = tensors["depths"][0]
+    return header, tensors | {
+        name: np.concatenate([x[: depth if name in ("paths", "S") else 1], x])
+        for name, x in tensors.items()
+        if name in ("paths", "S", "depths", "Z")
+    }
+
+
+def null_invented(header, tensors):
+    """A unit vector declared null for the first leaf; the bound stays as it was."""
+    null, counts = _any_null(header)["null"], np.zeros(len(tensors["depths"]), np.int64)
+    null[0], counts[0] = 1, 1
+    return header, tensors | {"null": null, "null_counts": counts}
+
+
+def null_counts_cancel(header, tensors):
+    """No null columns; the counts 1, 0, ..., -1 add up to none."""
+    counts = np.zeros(len(tensors["depths"]), np.int64)
+    counts[0] += 1
+    counts[-1] -= 1
+    null = np.zeros((header["blocks"] * header["dimension"] ** 2, 0))
+    return header, tensors | {"null": null, "null_counts": counts if len(counts) > 1 else counts - 1}
+
+
 MALFORMED = {
     "version_2": lambda h, t: (h | {"version": 2}, t),
     "version_2.0": lambda h, t: (h | {"version": 2.0}, t),
@@ -51,6 +89,11 @@ MALFORMED = {
     "depths_float": _reshaped("depths", lambda d: d.astype(float)),
     "depths_negative": _reshaped("depths", lambda d: d - 1),
     "depths_too_large": _reshaped("depths", lambda d: d + 2**40),
+    "leaf_twice": leaf_twice,
+    "s_asymmetric": _entry("S", (0, 1, 0), 1e-30),
+    "cone_asymmetric": _entry("cones", (0, 1, 0), 1e-30),
+    "null_invented": null_invented,
+    "null_counts_cancel": null_counts_cancel,
     "null_without_counts": lambda h, t: (h, {k: v for k, v in t.items() if k != "null_counts"} | _any_null(h)),
 }
 

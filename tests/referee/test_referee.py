@@ -9,6 +9,7 @@ from math import isfinite
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from . import build, checker, oracle
 from .forgeries import FORGERIES, write
@@ -17,6 +18,13 @@ from .moments import canonical_moments, complement, read_task, upper
 from .write import read
 
 REFERENCE = json.loads((pathlib.Path(__file__).parents[1] / "reference_minimizers.json").read_text())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Matrices here are tiny: more threads only wait for each other."""
+    with threadpool_limits(1):
+        yield
 
 
 def uniform(length, context, p="1/2", values=("0", "1"), bias=False):
@@ -116,6 +124,13 @@ def test_moments_are_sums_over_all_prompts(name):
     assert exact[2] == y2
     assert exact[1] == [h[i] for i in range(len(h))]
     assert all(exact[0][i][k] == exact[0][k][i] == H[i, k] for i in range(len(h)) for k in range(i + 1))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_coordinates_do_not_change_the_relaxed_loss(name):
+    H, h, y2, _ = oracle.exact_moments(SMALL[name])
+    bordered = [[*row, x] for row, x in zip(H, h, strict=True)] + [[*h, y2]]
+    assert complement(bordered) == oracle.relaxed(SMALL[name])
 
 
 @pytest.mark.parametrize(
@@ -273,6 +288,39 @@ def claims_too_much(before, header, tensors):
 def test_malformed_files_are_refused(valid, tmp_path, name):
     write(tmp_path / "c", *MALFORMED[name](*valid["two leaves"]))
     with pytest.raises(ValueError):
+        checker.check(tmp_path / "c")
+
+
+MESSAGES = {
+    "leaf_twice": "a leaf is given twice",
+    "s_asymmetric": "S is not symmetric",
+    "cone_asymmetric": "a cone is not symmetric",
+    "null_invented": "a null column is not null",
+    "null_counts_cancel": "null_counts do not add up",
+    "version_3.0": "expected version 3",
+    "extra_field": "fields of the header",
+    "extra_tensor": "unknown tensors: lambda",
+    "blocks_wrong": "blocks and dimension are not the task's",
+    "z_transposed": "tensor 'Z'",
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_otherwise_right_files_are_refused_for_their_one_fault(valid, tmp_path, name):
+    write(tmp_path / "c", *MALFORMED[name](*valid["two leaves"]))
+    with pytest.raises(ValueError, match=MESSAGES[name]):
+        checker.check(tmp_path / "c")
+
+
+def test_a_stored_quadratic_is_symmetric_and_its_null_columns_orthogonal_to_q(valid, tmp_path):
+    header, tensors = valid["stored"]
+    crooked = tensors["H"].copy()
+    crooked[1, 0] *= 1.25
+    write(tmp_path / "c", header, tensors | {"H": crooked})
+    with pytest.raises(ValueError, match="H is not symmetric"):
+        checker.check(tmp_path / "c")
+    write(tmp_path / "c", *FORGERIES["stored_null_not_orthogonal"](header, tensors))
+    with pytest.raises(ValueError, match="a null column is not null"):
         checker.check(tmp_path / "c")
 
 
