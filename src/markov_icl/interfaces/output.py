@@ -112,7 +112,7 @@ def to_json(value: Any) -> Any:
         return [to_json(v) for v in value.tolist()]
     if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and type(value).__str__ is object.__str__:  # others, such as surds, say themselves
         return to_json({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, list | tuple):
         return [to_json(v) for v in value]

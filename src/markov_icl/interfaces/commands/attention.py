@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from markov_icl.interfaces.commands.options import Memory, Prompts, Seed, Source, answering, with_task
-from markov_icl.interfaces.output import Answer, Table
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.progress import bar
 
 if TYPE_CHECKING:
+    from markov_icl.analysis.kernel_attention import KernelAttention
     from markov_icl.models.prompt_model import PromptModel
-    from markov_icl.tasks.prompts import MarkovTask
+    from markov_icl.tasks.prompts import MarkovTask, Task
 
 __all__ = ["register"]
+
+_NOTE = (
+    "note: what a chain takes from another, over the mean of its row; its look at itself is left out; "
+    "± one standard error over prompts"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -39,31 +45,15 @@ def attention(
     """Does a model attend to the chains of the same kernel? Its maps beside the chains' similarity (Fig. 7)."""
     from markov_icl.analysis.kernel_attention import kernel_attention
     from markov_icl.interfaces.plots.models import plot_attention
-    from markov_icl.models.checkpoint import load_model
-    from markov_icl.tasks.prompts import MarkovTask
 
-    if not isinstance(source.task, MarkovTask):
-        raise ValueError("expected chains, which come from kernels; got a regression task")
-    built = load_model(model)
-    if built.dimension != source.task.dimension:
-        raise ValueError(
-            f"expected a task whose prompts have the model's {built.dimension} rows; got one with "
-            f"{source.task.dimension} (give the task options that the model was trained with)"
-        )
+    built = _model(model, source.task)
     _require_memory(built, source.task, prompts, memory)
     with bar("attention") as tell:
         tell(None, f"{prompts:,} prompts")
         found = kernel_attention(built, source.task, kernels, prompts, seed, shuffled)
-
-    rows, layers = [], []
-    for layer, (one, share) in enumerate(zip(found.contrasts, found.shares, strict=True), start=1):
-        difference = "-" if isnan(one.difference) else f"{one.difference:+.4f} ± {one.error:.4f}"
-        rows.append((layer, difference, f"{one.correlation:.3f}"))
-        scores = {"difference": one.difference, "difference_se": one.error, "correlation": one.correlation}
-        layers.append({"layer": layer, **scores, "map": share.mean(0)})
+    shares = [share.mean(0) for share in found.shares]
     order = "in random order" if shuffled else "side by side"
-    mixed = f"{kernels} kernels {order}" if kernels > 1 else "one kernel each"
-    title = f"Attention on {prompts:,} prompts, {mixed}"
+    title = f"Attention on {prompts:,} prompts, {f'{kernels} kernels {order}' if kernels > 1 else 'one kernel each'}"
     data = {
         "task": source.document,
         "model": {"kind": built.kind, **built.config},
@@ -72,14 +62,39 @@ def attention(
         "prompts": prompts,
         "seed": seed,
         "similarity": found.alike.mean(0),
-        "layers": layers,
+        "layers": [
+            {"layer": k, **pick(one, "difference", "correlation"), "difference_se": one.error, "map": share}
+            for k, (one, share) in enumerate(zip(found.contrasts, shares, strict=True), start=1)
+        ],
     }
-    note = (
-        "note: what a chain takes from another, over the mean of its row; its look at itself is left out; "
-        "± one standard error over prompts"
-    )
-    table = Table(title, rows, ("layer", "same kernel minus others", "correlation with similarity"))
-    return Answer(data, [table, note], lambda: plot_attention(found))
+    return Answer(data, [_table(title, found), _NOTE], lambda: plot_attention(found))
+
+
+def _model(file: Path, task: Task) -> PromptModel:
+    from markov_icl.models.checkpoint import load_model
+    from markov_icl.tasks.prompts import MarkovTask
+
+    if not isinstance(task, MarkovTask):
+        raise ValueError("expected chains, which come from kernels; got a regression task")
+    model = load_model(file)
+    if model.dimension != task.dimension:
+        raise ValueError(
+            f"expected a task whose prompts have the model's {model.dimension} rows; got one with "
+            f"{task.dimension} (give the task options that the model was trained with)"
+        )
+    return model
+
+
+def _table(title: str, found: KernelAttention) -> Table:
+    rows = [
+        (
+            layer,
+            "-" if isnan(one.difference) else f"{one.difference:+.4f} ± {one.error:.4f}",
+            f"{one.correlation:.3f}",
+        )
+        for layer, one in enumerate(found.contrasts, start=1)
+    ]
+    return Table(title, rows, ("layer", "same kernel minus others", "correlation with similarity"))
 
 
 def _require_memory(model: PromptModel, task: MarkovTask, prompts: int, memory: float) -> None:

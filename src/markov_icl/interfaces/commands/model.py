@@ -21,7 +21,7 @@ __all__ = ["register"]
 
 _PROMPTS = 2000
 _SEARCHED = 1500
-"""Unknowns up to which the best real parameters are searched for unasked: ten seconds."""
+"""Unknowns up to which the best real parameters are searched for without being named: ten seconds."""
 
 
 def _complete_predictors(incomplete: str) -> list[str]:

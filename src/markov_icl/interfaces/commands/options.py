@@ -48,7 +48,7 @@ _PANEL = "Task"
 
 
 def completion(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """Return the shell's completion of one of ``words``, which may be found only when they are asked for."""
+    """Return the shell's completion of one of ``words``; a function of none is called when the shell asks."""
 
     def complete(incomplete: str) -> list[str]:
         found = words() if callable(words) else words

@@ -23,7 +23,7 @@ Spread = Annotated[int, typer.Option("--spread", min=2, max=1000, help="Whole co
 PointFile = Annotated[Path | None, typer.Option("--file", help="JSON or YAML with the lists inner and outer.")]
 
 _MOST_OUTER = 20
-"""Outer points up to which ``reduce`` also asks the exact oracle, whose work doubles with each."""
+"""Outer points up to which ``reduce`` also asks the exact oracle, whose work grows exponentially with them."""
 
 
 @dataclass(frozen=True)
@@ -139,30 +139,34 @@ def reduce(
         if plot is not None:
             raise ValueError("expected --plot without --clause, which has no picture")
         return _satisfied(clause, time_limit)
-    instance = reduction.example() if example else points.instance()
-    reduced = reduction.reduce(instance, placement)
+    reduced = reduction.reduce(reduction.example() if example else points.instance(), placement)
     require_scip()
     with bar("reduce") as tell:
         tell(None, "SCIP")
         decision = reduction.decide(reduced, time_limit, optimum=optimum)
         tell(None, "exact oracle")
-        few = len(instance.outer) <= _MOST_OUTER
-        oracle = separate(instance, time_limit).status if few else f"not run: over {_MOST_OUTER} outer points"
-    solution, program = decision.solution, reduced.program
+        few = len(reduced.instance.outer) <= _MOST_OUTER
+        oracle = separate(reduced.instance, time_limit).status if few else f"not run: over {_MOST_OUTER} outer points"
+    solution = decision.solution
     data = {
         **pick(decision, "status", "reason"),
         "oracle": oracle,
         "placement": placement,
-        "d": program.d,
+        "d": reduced.program.d,
         "lower": solution.dual,
         "upper": solution.primal,
         "solver": solution.status,
         "planes": _planes(decision.planes),
         **pick(solution, "nodes", "seconds", "b", "A"),
-        "program": _program(program),
+        "program": _program(reduced.program),
     }
+    return Answer(data, _reduction_words(reduced, decision, oracle), lambda: plot_placement(reduced))
+
+
+def _reduction_words(reduced: Any, decision: Any, oracle: str) -> list[Table | str]:
+    solution, program = decision.solution, reduced.program
     rows: list[tuple[str, object]] = [
-        ("placement", f"{placement}: d = {program.d}, {len(program.constraints)} constraints"),
+        ("placement", f"{reduced.placement}: d = {program.d}, {len(program.constraints)} constraints"),
         ("verdict from SCIP", f"{decision.status}: {decision.reason}"),
         ("exact oracle", oracle),
         ("minimum", f"between {solution.dual:.8g} and {solution.primal:.8g} ({solution.status})"),
@@ -170,9 +174,9 @@ def reduce(
         ("seconds", f"{solution.seconds:.2f}"),
     ]
     words: list[Table | str] = [Table("Reduction from bilinear separability", rows)]
-    if placement == "printed":
+    if reduced.placement == "printed":
         words.append("note: in the printed placement nothing bounds z2, so the minimum is 0 for every instance")
-    return Answer(data, words, lambda: plot_placement(reduced))
+    return words
 
 
 def _program(program: Any) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Results to axes; nothing here computes science, and matplotlib loads only when a picture is drawn."""
+"""Pictures of one task: its minimizer, minima, heads, certificate, losses and prompts.
+
+The functions draw results and compute nothing; matplotlib is loaded when the first picture is drawn.
+"""
 
 from __future__ import annotations
 

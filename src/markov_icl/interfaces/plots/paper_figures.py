@@ -139,7 +139,7 @@ def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def plot_fig7(outcomes: Sequence[Outcome]) -> Figure:
-    """Draw seed 0's maps (rows over their mean) beside similarity, a row a number of kernels; last, their contrast."""
+    """Draw seed 0's maps (rows over their mean) beside similarity, a row a number of kernels, then the contrast."""
     layers = [m for m in dict.fromkeys(p.measure for p in outcomes[0].points) if m.startswith("attention")]
     figure, axes = new_figure(len(fig07.GROUPS), len(layers) + 2, 2.7, 2.6)
     for row, groups in zip(axes, fig07.GROUPS, strict=True):

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["INK", "MARK", "new_figure"]
 
 INK = "#1f3b57"
-"""Of what is computed."""
+"""Colour of the result."""
 MARK = "#c4501b"
-"""Of the one thing to look at."""
+"""Colour of what the picture is about: the optimum, the query, the ceiling."""
 
 
 def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:

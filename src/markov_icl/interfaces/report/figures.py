@@ -1,4 +1,4 @@
-"""The report's figures: short ones are computed, long ones come from finished runs or are said not to have run."""
+"""The report's figures: those that take seconds are computed, the others come from finished runs or are left out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from markov_icl.progress import Progress, shown
 __all__ = ["MOST_SECONDS", "FigureRuns", "figure_section", "figures_for_report"]
 
 MOST_SECONDS = 60
-"""Figures that take a core longer than this at the quick scale are not computed for the report."""
+"""Figures that keep one core busy for longer at the quick scale are not computed for the report."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,15 +49,15 @@ class FigureRuns:
 
 @contextmanager
 def _writable(folder: Path | None) -> Iterator[Store]:
-    """Open the store that new runs go to; a passing one where the usual one cannot be written."""
+    """Open the store that new runs go to; a temporary one where the usual one cannot be written."""
     try:
         yield Store(default_store() if folder is None else folder)
         return
     except ValueError:
         if folder is not None:
             raise
-    with tempfile.TemporaryDirectory() as passing:
-        yield Store(Path(passing) / "store")
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Store(Path(temporary) / "store")
 
 
 def figures_for_report(

@@ -70,7 +70,7 @@ def write_report(
     store: Path | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Compute what is short, take the rest from finished runs, write ``folder/index.html``, return its path.
+    """Compute the short figures, take the rest from finished runs, write ``folder/index.html``, return its path.
 
     Args:
         folder: of the page.
