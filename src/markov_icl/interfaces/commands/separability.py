@@ -22,9 +22,6 @@ Dimension = Annotated[int, typer.Option("--dimension", min=1, max=50, help="Coor
 Spread = Annotated[int, typer.Option("--spread", min=2, max=1000, help="Whole coordinates from -spread to spread.")]
 PointFile = Annotated[Path | None, typer.Option("--file", help="JSON or YAML with the lists inner and outer.")]
 
-_MOST_OUTER = 20
-"""Outer points up to which ``reduce`` also asks the exact oracle, whose work grows exponentially with them."""
-
 
 @dataclass(frozen=True)
 class PointOptions:
@@ -132,7 +129,7 @@ def reduce(
     """Place separability, or a formula, into the class with free D(r), and solve it globally with SCIP."""
     from markov_icl.hardness import reduction
     from markov_icl.hardness.scip import require_scip
-    from markov_icl.hardness.separability import separate
+    from markov_icl.hardness.separability import MOST_OUTER, separate
     from markov_icl.interfaces.plots.hardness import plot_placement
 
     if clause:
@@ -145,8 +142,8 @@ def reduce(
         tell(None, "SCIP")
         decision = reduction.decide(reduced, time_limit, optimum=optimum)
         tell(None, "exact oracle")
-        few = len(reduced.instance.outer) <= _MOST_OUTER
-        oracle = separate(reduced.instance, time_limit).status if few else f"not run: over {_MOST_OUTER} outer points"
+        few = len(reduced.instance.outer) <= MOST_OUTER
+        oracle = separate(reduced.instance, time_limit).status if few else f"not run: over {MOST_OUTER} outer points"
     solution = decision.solution
     data = {
         **pick(decision, "status", "reason"),
