@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from markov_icl.files import atomic
-from markov_icl.interfaces.plots.optimum import new_figure
+from markov_icl.interfaces.plots.style import new_figure
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"

@@ -14,6 +14,7 @@ CHECKED = [
     "choices",
     "environment",
     "files",
+    "memory",
     "threads",
     "progress",
     "rationals",

@@ -1,9 +1,15 @@
-"""The nearest word, for people who mistype."""
+"""The words that options take, and the nearest one for people who mistype."""
+
+from importlib import import_module
 
 import pytest
 
-from markov_icl.choices import hint, unknown
+from markov_icl.choices import FRONTS, hint, unknown
+from markov_icl.depth.pareto import front_of
+from markov_icl.experiments.benchmarks.benchmarks import TIMED
+from markov_icl.hardness import instances
 from markov_icl.landscape.minimizer import minimizer
+from markov_icl.models import checkpoint, training
 from markov_icl.tasks.prompts import MarkovTask
 
 WORDS = ("auto", "dense", "operator", "rational")
@@ -39,3 +45,16 @@ def test_the_refusal_names_what_is_there():
 def test_python_users_are_told_too():
     with pytest.raises(ValueError, match=r"got 'rationl' \(did you mean 'rational'\?\)"):
         minimizer(MarkovTask(), "rationl")
+
+
+def test_words_stand_for_what_they_name():
+    for kind, (module, name) in checkpoint.CLASSES.items():
+        assert getattr(import_module(f"markov_icl.models.{module}"), name).kind == kind
+    for word, benchmark in TIMED.items():
+        assert benchmark.__name__ == word.replace("-", "_")
+    for word in FRONTS:
+        assert front_of(word).__name__ == f"{word}_front"
+    for word, optimizer in training._OPTIMIZERS.items():
+        assert optimizer.__name__.lower() == word
+    for word, draw in instances._BY_KIND.items():
+        assert draw.__name__ == f"_{word}"

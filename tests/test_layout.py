@@ -14,6 +14,7 @@ ROOMS = [
     "choices",
     "environment",
     "files",
+    "memory",
     "threads",
     "progress",
     "rationals",

@@ -21,6 +21,8 @@ Progress: TypeAlias = bool | Tell
 
 _QUIET_SECONDS = 1.0
 """Shorter work shows nothing: a bar that flashes up is noise."""
+_A_DAY = 86_400.0
+"""The speed is the mean over so many seconds: one step may take an hour."""
 
 
 @contextmanager
@@ -50,10 +52,19 @@ def part(tell: Tell, low: float, high: float) -> Tell:
 def bar(label: str) -> Iterator[Tell]:
     """Yield what draws a bar on standard error, where somebody looks and after one second."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    drawn = Progress(*columns, console=Console(file=sys.stderr), transient=True)
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times)
+    console = Console(file=sys.stderr)
+    drawn = Progress(*columns, console=console, transient=True, speed_estimate_period=_A_DAY)
     task = drawn.add_task(label, total=None)
 
     def tell(share: float | None, words: str) -> None:

@@ -10,13 +10,13 @@ from scipy.special import betaln
 
 from markov_icl.analysis.evaluation import (
     REGRESSION,
-    STANDARD,
     Evaluation,
     evaluate,
     evaluate_held_out,
     floor,
     standard_predictors,
 )
+from markov_icl.choices import PREDICTORS
 from markov_icl.features import vech
 from markov_icl.interfaces.plots.optimum import plot_evaluation
 from markov_icl.interfaces.report.report import weather_file
@@ -272,11 +272,11 @@ def test_the_standard_table():
         *("Bayes", "Bayes, rounded mean", "kernel known", "transition counts + 1", "logistic regression"),
         *("linear regression", "3-NN", "SVM", "X*", "best (b, A)", "constant", "a model"),
     ]
-    assert len(table.rows) == len(STANDARD) + 1
+    assert len(table.rows) == len(PREDICTORS) + 1
     assert table.notes == ()
     assert shares[-1] == 1.0
     assert all(row.seconds >= 0 and row.note == "" for row in table.rows)
-    assert len(standard_predictors(task)) == len(STANDARD) - 2
+    assert len(standard_predictors(task)) == len(PREDICTORS) - 2
     with pytest.raises(ValueError, match="got 'forest'"):
         standard_predictors(task, chosen=["bayes", "forest"])
     with pytest.raises(ValueError, match="a minimizer or a fit for predictor 'best'"):

@@ -170,7 +170,7 @@ def test_the_command_says_what_the_function_finds(capsys, model, tmp_path):
         (("--length", 5, "--context", 6), "the model's 4 rows; got one with 5"),
         (("--length", 4, "--context", 7), "share equally; got 7"),
         (("--regression", 3), "expected chains, which come from kernels; got a regression task"),
-        (("--length", 4, "--context", 6, "--prompts", 1_000_000, "--memory", 1), "fit in 1 GB"),
+        (("--length", 4, "--context", 6, "--prompts", 1_000_000, "--memory", 1), "within 1 GB"),
         (("--length", 4, "--context", 6, "--kernels", 0), "greater than or equal to 1"),
         (("--length", 4, "--context", 6, "--plot", "maps.txt"), "expected"),
     ],

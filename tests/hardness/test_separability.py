@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from markov_icl.hardness.instances import KINDS, generate
+from markov_icl.choices import KINDS
+from markov_icl.hardness.instances import generate
 from markov_icl.hardness.separability import Instance, Obstruction, Verdict, is_proof, planes_along, separate
 
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
+from markov_icl.choices import FORMS
 from markov_icl.models.attention import SoftmaxAttention
-from markov_icl.models.lsa import FORMS, LinearSelfAttention
+from markov_icl.models.lsa import LinearSelfAttention
 from tests.models.test_lsa import SHAPES, literal_states, random_prompts
 
 

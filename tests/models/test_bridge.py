@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from markov_icl.choices import FORMS
 from markov_icl.features import phi, predict, vech_size
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.models.attention import SoftmaxAttention
@@ -19,7 +20,7 @@ from markov_icl.models.bridge import (
     to_point,
 )
 from markov_icl.models.gram import EnlargedAttention, gram_predict
-from markov_icl.models.lsa import FORMS, LinearSelfAttention
+from markov_icl.models.lsa import LinearSelfAttention
 from markov_icl.recovery.search.fit import best
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts

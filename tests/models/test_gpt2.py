@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from markov_icl.models.gpt2 import SIZES, GPT2Predictor
+from markov_icl.models.gpt2 import SHAPES, GPT2Predictor
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts
 
@@ -38,7 +38,7 @@ def excited(model):
     ("size", "width", "blocks", "heads"), [("tiny", 64, 3, 2), ("small", 128, 6, 4), ("standard", 256, 12, 8)]
 )
 def test_sizes_are_those_of_the_paper(size, width, blocks, heads):
-    assert SIZES[size] == (width, blocks, heads)
+    assert SHAPES[size] == (width, blocks, heads)
     model = GPT2Predictor(DIMENSION, size, max_context=2)
     Z, _ = prompts(2, 2, torch.float32)
     maps = model.attention_maps(Z)

@@ -6,10 +6,11 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from markov_icl.choices import FORMS
 from markov_icl.features import predict
 from markov_icl.models.attention import SoftmaxAttention
 from markov_icl.models.gram import EnlargedAttention, gram_layers, gram_predict
-from markov_icl.models.lsa import FORMS, LinearSelfAttention
+from markov_icl.models.lsa import LinearSelfAttention
 from markov_icl.tasks.sampling import sample_prompts
 from tests.cases import POLYNOMIAL, REGRESSION
 

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markov_icl.models.lsa import FORMS, LinearSelfAttention
+from markov_icl.choices import FORMS
+from markov_icl.models.lsa import LinearSelfAttention
 
 SHAPES = {"dimension": st.integers(2, 5), "heads": st.integers(1, 3), "context": st.integers(1, 6)}
 

@@ -182,7 +182,7 @@ def test_scores():
         (lambda: train(layers(), TASK, batch=0), "batch >= 1"),
         (lambda: train(layers(), TASK, prompts=5), "at least one batch of 1000; got 5"),
         (lambda: train(layers(), TASK, prompts=5000, curriculum=Curriculum(2)), "fresh prompts with a curriculum"),
-        (lambda: train(layers(), TASK, device="tpu"), "device auto, cpu or cuda"),
+        (lambda: train(layers(), TASK, device="tpu"), "device auto, cpu, cuda"),
         (lambda: Curriculum(0), "curriculum start"),
         (lambda: Recipe(held_out=1), "held_out >= 2"),
         (lambda: train(layers(), TASK, "sgd", rate=1e9, steps=50, batch=10), "finite loss; got .* at step .*1e"),

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 from numpy.typing import NDArray
 
-from markov_icl.choices import unknown
+from markov_icl.choices import PREDICTORS, unknown
 from markov_icl.landscape.closed_form import ClosedForm
 from markov_icl.models.predictors import (
     Bayes,
@@ -35,7 +35,6 @@ from markov_icl.tasks.sampling import Prompts, sample_prompts
 
 __all__ = [
     "REGRESSION",
-    "STANDARD",
     "Evaluation",
     "Row",
     "evaluate",
@@ -44,12 +43,8 @@ __all__ = [
     "standard_predictors",
 ]
 
-STANDARD = (
-    "bayes", "rounded", "kernel", "counts", "logistic", "linear", "3nn", "svm", "optimum", "best", "constant",
-)  # fmt: skip
-"""Names to choose the standard predictors by, in the order of the table."""
 REGRESSION = ("bayes", "linear", "optimum", "best", "constant")
-"""Those that make sense without states."""
+"""Predictors that make sense without states."""
 _FLOOR_DRAWS = 20_000
 
 
@@ -221,15 +216,15 @@ def standard_predictors(
         fit: the best real parameters found, if there is to be a row of them.
         models: further predictors, for instance trained networks.
         constant: the floor; that of :func:`floor` if None.
-        chosen: names from :data:`STANDARD`; None takes all that apply to the task.
+        chosen: names from :data:`markov_icl.choices.PREDICTORS`; None takes all that apply to the task.
 
     Raises:
         ValueError: for an unknown name, or one whose ``form`` or ``fit`` is missing.
     """
-    names = (STANDARD if isinstance(task, MarkovTask) else REGRESSION) if chosen is None else chosen
+    names = (PREDICTORS if isinstance(task, MarkovTask) else REGRESSION) if chosen is None else chosen
     for name in names:
-        if name not in STANDARD:
-            raise unknown("predictors among", name, STANDARD)
+        if name not in PREDICTORS:
+            raise unknown("predictors among", name, PREDICTORS)
     made: dict[str, Callable[[], Predictor]] = {
         "bayes": lambda: Bayes(task),
         "rounded": lambda: PosteriorMean(task),
@@ -248,7 +243,7 @@ def standard_predictors(
     missing = [name for name in names if name not in made]
     if missing and chosen is not None:
         raise ValueError(f"expected a minimizer or a fit for predictor {missing[0]!r}; got none")
-    return (*(made[name]() for name in STANDARD if name in names and name in made), *models)
+    return (*(made[name]() for name in PREDICTORS if name in names and name in made), *models)
 
 
 def floor(task: Task, seed: int = 0) -> Constant:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markov_icl.analysis.evaluation import evaluate, floor
 from markov_icl.landscape.direct import solve_dense, solve_rational
+from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.models.predictors import Bayes, Predictor
-from markov_icl.moments.compute import DEFAULT_MEMORY_GB, cheapest_exact
+from markov_icl.moments.compute import cheapest_exact
 from markov_icl.moments.problem import is_estimate
 from markov_icl.moments.system import RationalMoments
 from markov_icl.recovery.solver.certify import certify, require_memory

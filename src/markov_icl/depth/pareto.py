@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from markov_icl.choices import unknown
+from markov_icl.choices import FRONTS, unknown
 from markov_icl.depth.objectives import GROUPS, group_values, unbounded_below
 
 __all__ = [
@@ -246,10 +246,10 @@ def front_of(method: str) -> Callable[..., Front]:
     Raises:
         ValueError: for another name.
     """
-    methods: dict[str, Callable[..., Front]] = {"sampled": sampled_front, "nsga2": nsga2_front}
-    if method not in methods:
-        raise unknown("a front,", method, methods)
-    return methods[method]
+    if method not in FRONTS:
+        raise unknown("a front,", method, FRONTS)
+    finders: tuple[Callable[..., Front], ...] = (sampled_front, nsga2_front)
+    return dict(zip(FRONTS, finders, strict=True))[method]
 
 
 def _check(group: str, box: float, count: int) -> None:

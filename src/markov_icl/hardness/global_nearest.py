@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from markov_icl.features import to_symmetric
-from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, as_bound, check_limits, new_model, require_scip, run_scip
+from markov_icl.hardness.scip import as_bound, check_limits, new_model, require_scip, run_scip
+from markov_icl.memory import DEFAULT_MEMORY_GB
 
 __all__ = ["GlobalNearest", "nearest_globally"]
 

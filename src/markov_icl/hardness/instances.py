@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from markov_icl.choices import unknown
+from markov_icl.choices import KINDS, unknown
 from markov_icl.hardness.separability import Instance
 
-__all__ = ["KINDS", "generate"]
+__all__ = ["generate"]
 
 Points = NDArray[np.int64]
 _TRIES = 2000
@@ -42,7 +42,7 @@ def generate(kind: str, inner: int = 6, outer: int = 6, dimension: int = 2, spre
             f"expected at least {least} inner and outer points, dimension >= 1 and spread >= 2; "
             f"got {inner}, {outer}, {dimension}, {spread}"
         )
-    points = KINDS[kind](np.random.default_rng(seed), inner, outer, dimension, spread)
+    points = _BY_KIND[kind](np.random.default_rng(seed), inner, outer, dimension, spread)
     near, far = (tuple(tuple(Fraction(v) for v in row) for row in rows.tolist()) for rows in points)
     return Instance(near, far)
 
@@ -103,9 +103,6 @@ def _degenerate(rng: np.random.Generator, inner: int, outer: int, dimension: int
     return near, np.clip(far, -spread, spread)
 
 
-KINDS: dict[str, Callable[[np.random.Generator, int, int, int, int], tuple[Any, Any]]] = {
-    "separable": _separable,
-    "inseparable": _inseparable,
-    "random": _random,
-    "degenerate": _degenerate,
-}
+_Draw = Callable[[np.random.Generator, int, int, int, int], tuple[Any, Any]]
+_DRAWS: tuple[_Draw, ...] = (_separable, _inseparable, _random, _degenerate)
+_BY_KIND = dict(zip(KINDS, _DRAWS, strict=True))

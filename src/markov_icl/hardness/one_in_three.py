@@ -15,7 +15,8 @@ import numpy as np
 
 from markov_icl.features import Numbers
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
-from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, solve
+from markov_icl.hardness.scip import GlobalSolution, solve
+from markov_icl.memory import DEFAULT_MEMORY_GB
 
 __all__ = ["Formula", "Satisfaction", "assignment", "encode", "pull_back", "push_forward", "random_formula", "satisfy"]
 

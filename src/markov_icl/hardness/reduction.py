@@ -10,19 +10,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
 
 import numpy as np
 
-from markov_icl.choices import hint
+from markov_icl.choices import PLACEMENTS, unknown
 from markov_icl.features import Numbers
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
-from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, Stop, solve
+from markov_icl.hardness.scip import GlobalSolution, Stop, solve
 from markov_icl.hardness.separability import Instance, Planes, Status, planes_along
+from markov_icl.memory import DEFAULT_MEMORY_GB
 
 __all__ = [
     "GAP",
-    "PLACEMENTS",
     "Decision",
     "Reduction",
     "decide",
@@ -31,9 +30,6 @@ __all__ = [
     "reduce",
     "required_dimension",
 ]
-
-Placement = Literal["working", "printed"]
-PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
 
 GAP = 4
 """The program's minimum is 0 or at least this."""
@@ -54,7 +50,7 @@ class Reduction:
 
     instance: Instance
     program: BilinearProgram
-    placement: Placement
+    placement: str
 
     def pull_back(self, b: Numbers) -> Planes | None:
         """Return two planes from a point whose objective is below 4, verified in fractions; None if it has none.
@@ -137,7 +133,7 @@ def required_dimension(inner: int, outer: int, dimension: int) -> int:
     return max(outer + 2 * dimension + 2, inner + outer + 1)
 
 
-def reduce(instance: Instance, placement: Placement = "working") -> Reduction:
+def reduce(instance: Instance, placement: str = "working") -> Reduction:
     """Place an instance of bilinear separability into the general class.
 
     ``z1`` is the first ``k'`` entries of ``b`` and ``z2`` the first ``k'`` of ``A``'s first column. Every
@@ -153,7 +149,7 @@ def reduce(instance: Instance, placement: Placement = "working") -> Reduction:
         ValueError: for another placement.
     """
     if placement not in PLACEMENTS:
-        raise ValueError(f"expected placement 'working' or 'printed'; got {placement!r}{hint(placement, PLACEMENTS)}")
+        raise unknown("placement", placement, PLACEMENTS)
     rows = _Rows.of(instance)
     one, points = rows.one, (*instance.inner, *instance.outer)
     fixed = {Entry(one): Fraction(1), Entry(one, 0): Fraction(1)}
@@ -183,7 +179,7 @@ def _near(instance: Instance, rows: _Rows) -> list[Constraint]:
     return found
 
 
-def _beyond(instance: Instance, rows: _Rows, placement: Placement) -> list[Constraint]:
+def _beyond(instance: Instance, rows: _Rows, placement: str) -> list[Constraint]:
     """Build ``B w - g + 1 <= z`` for both planes."""
     found = []
     for plane in (0, 1):
@@ -199,14 +195,14 @@ def _beyond(instance: Instance, rows: _Rows, placement: Placement) -> list[Const
     return found
 
 
-def _slacks(instance: Instance, rows: _Rows, placement: Placement) -> list[Entry]:
+def _slacks(instance: Instance, rows: _Rows, placement: str) -> list[Entry]:
     both = [Entry(i, column) for i in range(rows.points) for column in (None, 0)]
     if placement == "working":
         return both
     return both + [Entry(i, 1 + len(instance.inner) + i) for i in range(rows.points)]
 
 
-def _names(instance: Instance, rows: _Rows, placement: Placement) -> dict[Entry, str]:
+def _names(instance: Instance, rows: _Rows, placement: str) -> dict[Entry, str]:
     names = {Entry(rows.one): "1", Entry(rows.one, 0): "1"}
     for plane in (0, 1):
         names[Entry(rows.g(plane))] = f"g{plane + 1}"

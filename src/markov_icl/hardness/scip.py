@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Float
 
 from markov_icl.hardness.program import BilinearProgram, Entry, Expansion
+from markov_icl.memory import DEFAULT_MEMORY_GB
 
 __all__ = [
-    "DEFAULT_MEMORY_GB",
     "GlobalSolution",
     "Stop",
     "as_bound",
@@ -34,7 +34,6 @@ __all__ = [
     "solve",
 ]
 
-DEFAULT_MEMORY_GB = 4.0
 Status = Literal["optimal", "infeasible", "unbounded", "enough", "limit", "failed"]
 
 _ATTEMPTS = 3

@@ -1,45 +1,119 @@
-"""What commands print and write: JSON, tables, pictures, progress."""
+"""What a command answers, and the ways to show it: one JSON object, or tables and lines, and a picture."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from fractions import Fraction
+from json import dumps
 from pathlib import Path
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from markov_icl.files import atomic
+from markov_icl.progress import Tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "Answer",
+    "Table",
+    "adapt",
     "check_target",
+    "pick",
     "print_json",
     "print_table",
-    "progress_bar",
-    "residual_bar",
     "save_figure",
-    "status_line",
+    "show",
     "to_json",
 ]
 
 _PICTURES = (".png", ".svg", ".pdf")
-_QUIET_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to print.
+
+    Attributes:
+        title: above it.
+        rows: of cells, in the order of the header.
+        header: names of the columns.
+    """
+
+    title: str
+    rows: Sequence[Sequence[object]]
+    header: Sequence[str] = ("", "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command found, in every form that it can be shown in.
+
+    Attributes:
+        data: the object that ``--json`` prints; see :func:`to_json` for what may stand in it.
+        words: the tables and lines that are printed otherwise.
+        picture: draws what ``--plot`` writes; None if there is no picture.
+    """
+
+    data: Mapping[str, Any]
+    words: Sequence[Table | str]
+    picture: Callable[[], Figure] | None = None
+
+
+def show(answer: Answer, json: bool = False, plot: Path | None = None) -> None:
+    """Write the picture, then print the answer as one JSON object or in words."""
+    if plot is not None:
+        if answer.picture is None:
+            raise ValueError(f"expected no --plot, since this answer has no picture; got {plot.name!r}")
+        save_figure(answer.picture(), plot)
+    if json:
+        print_json(answer.data)
+        return
+    for one in answer.words:
+        if isinstance(one, Table):
+            print_table(one.title, one.header, one.rows)
+        else:
+            sys.stdout.write(f"{one}\n")
+    if plot is not None:
+        sys.stdout.write(f"picture: {plot}\n")
+
+
+def adapt(tell: Tell) -> Callable[..., None]:
+    """Return ``tell`` for verbs whose callbacks still have signatures of their own; goes when the last one is gone."""
+
+    def told(*news: Any) -> None:
+        if len(news) == 2 and isinstance(news[1], str):
+            tell(*news)
+        elif isinstance(news[0], str):
+            tell(None, news[0])
+        elif len(news) == 1:
+            tell(float(news[0]), "")
+        elif isinstance(news[1], int):
+            tell(news[0] / news[1], f"{news[0]:,} of {news[1]:,}")
+        else:
+            tell(None, f"{news[0]:,}")
+
+    return told
+
+
+def pick(result: Any, *names: str) -> dict[str, Any]:
+    """Return these attributes by their names."""
+    return {name: getattr(result, name) for name in names}
 
 
 def to_json(value: Any) -> Any:
-    """Turn results into plain JSON: arrays to lists, fractions to strings, infinities to null."""
+    """Turn results into plain JSON: dataclasses to objects, arrays to lists, fractions to text, infinities to null."""
+    import numpy as np
+
     if isinstance(value, np.ndarray):
         return [to_json(v) for v in value.tolist()]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(k): to_json(v) for k, v in value.items()}
+    if is_dataclass(value) and type(value).__str__ is object.__str__:  # others, such as surds, say themselves
+        return to_json({one.name: getattr(value, one.name) for one in fields(value)})
     if isinstance(value, list | tuple):
         return [to_json(v) for v in value]
     if isinstance(value, bool | np.bool_):
@@ -51,9 +125,9 @@ def to_json(value: Any) -> Any:
     return value if value is None or isinstance(value, str) else str(value)
 
 
-def print_json(value: dict[str, Any]) -> None:
+def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(to_json(value), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(dumps(to_json(value), indent=2, allow_nan=False) + "\n")
 
 
 def print_table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
@@ -72,77 +146,12 @@ def print_table(title: str, header: Iterable[str], rows: Iterable[Iterable[objec
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, float | np.floating):
+    if isinstance(value, float):  # NumPy's is one, too
         return f"{value:.10g}"
     if isinstance(value, Fraction):
         text = str(value)
         return text if len(text) <= 24 else f"{float(value):.10g}"
     return str(value)
-
-
-@contextmanager
-def progress_bar(label: str) -> Iterator[Callable[..., None]]:
-    """Yield a callback for the finished share and a word beside it; a bar appears on a terminal after one second."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
-    task = bar.add_task(label, total=1.0)
-
-    def update(share: float, detail: str = "") -> None:
-        bar.update(task, completed=share, description=f"{label} {detail}".strip())
-
-    with _after_a_second(bar):
-        yield update
-
-
-@contextmanager
-def _after_a_second(shown: Any) -> Iterator[None]:
-    """Start ``shown`` on a terminal unless the work ends before; also if the work never reports."""
-    started = False
-
-    def start() -> None:
-        nonlocal started
-        shown.start()
-        started = True
-
-    timer = Timer(_QUIET_SECONDS, start)
-    timer.daemon = True
-    if shown.console.is_terminal:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if timer.ident is not None:
-            timer.join()
-        if started:
-            shown.stop()
-
-
-def residual_bar(update: Callable[..., None]) -> Callable[[int, float], None]:
-    """Return a callback for iterations of a linear solver, shown by the decades of their relative residual."""
-
-    def tell(iteration: int, relative: float) -> None:
-        share = min(max(-np.log10(max(relative, 1e-300)) / 11, 0.0), 1.0)
-        update(float(share), f"{iteration}, residual {relative:.0e}")
-
-    return tell
-
-
-@contextmanager
-def status_line(label: str) -> Iterator[Callable[[str], None]]:
-    """Yield a callback for one line of text that replaces itself, on a terminal after one second."""
-    from rich.console import Console
-
-    status = Console(file=sys.stderr).status(label)
-
-    def update(text: str) -> None:
-        status.update(f"{label}: {text}")
-
-    with _after_a_second(status):
-        yield update
 
 
 def check_target(path: Path | None, suffixes: tuple[str, ...] = _PICTURES) -> None:

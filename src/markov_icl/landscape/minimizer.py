@@ -10,13 +10,8 @@ from markov_icl.landscape.closed_form import ClosedForm
 from markov_icl.landscape.direct import rounding_is_visible, solve_dense, solve_rational
 from markov_icl.landscape.operator.iterative import iterative_minimizer
 from markov_icl.landscape.symbolic import symbolic_minimizer
-from markov_icl.moments.compute import (
-    DEFAULT_MEMORY_GB,
-    compute_moments,
-    dense_gigabytes,
-    fractions_are_cheap,
-    rational_moments,
-)
+from markov_icl.memory import DEFAULT_MEMORY_GB
+from markov_icl.moments.compute import compute_moments, dense_gigabytes, fractions_are_cheap, rational_moments
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.tasks.prompts import MarkovTask, Task
 

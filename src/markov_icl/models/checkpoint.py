@@ -15,20 +15,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from markov_icl.choices import unknown
+from markov_icl.choices import MODELS, unknown
 from markov_icl.files import atomic
 from markov_icl.models.prompt_model import PromptModel
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.spec import task_from_header, task_to_dict
 
-__all__ = ["MODELS", "Checkpoint", "build_model", "load_checkpoint", "load_model", "save_checkpoint"]
+__all__ = ["CLASSES", "Checkpoint", "build_model", "load_checkpoint", "load_model", "save_checkpoint"]
 
-MODELS = {
-    "lsa": ("lsa", "LinearSelfAttention"),
-    "softmax": ("attention", "SoftmaxAttention"),
-    "enlarged": ("gram", "EnlargedAttention"),
-    "gpt2": ("gpt2", "GPT2Predictor"),
-}
+_PLACES = (
+    ("lsa", "LinearSelfAttention"),
+    ("attention", "SoftmaxAttention"),
+    ("gram", "EnlargedAttention"),
+    ("gpt2", "GPT2Predictor"),
+)
+CLASSES = dict(zip(MODELS, _PLACES, strict=True))
 """Kind of model to its module in ``markov_icl.models`` and its class."""
 
 _KEY = "markov-icl"
@@ -61,7 +62,7 @@ def build_model(kind: str, config: Mapping[str, Any], **options: Any) -> PromptM
     """
     if kind not in MODELS:
         raise unknown("a model of kind", kind, MODELS)
-    module, name = MODELS[kind]
+    module, name = CLASSES[kind]
     try:
         model: PromptModel = getattr(import_module(f"markov_icl.models.{module}"), name)(**config, **options)
     except TypeError as error:

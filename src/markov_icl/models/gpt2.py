@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from markov_icl.choices import unknown
+from markov_icl.choices import SIZES, unknown
 from markov_icl.models.prompt_model import PromptModel
 
-__all__ = ["SIZES", "GPT2Predictor"]
+__all__ = ["SHAPES", "GPT2Predictor"]
 
-SIZES = {"tiny": (64, 3, 2), "small": (128, 6, 4), "standard": (256, 12, 8)}
+SHAPES = dict(zip(SIZES, ((64, 3, 2), (128, 6, 4), (256, 12, 8)), strict=True))
 """Width, blocks and heads of every configuration."""
 
 
@@ -32,7 +32,7 @@ class GPT2Predictor(PromptModel):
 
     Args:
         dimension: ``D``, rows of the prompt matrix.
-        size: a key of :data:`SIZES`.
+        size: one of :data:`markov_icl.choices.SIZES`.
         seed: of the initial weights; the global generator is left as it was.
         max_context: the most context chains a prompt may have, one learned position for each token.
         dtype: of the parameters; the initial weights are drawn in single precision whatever it is.
@@ -60,7 +60,7 @@ class GPT2Predictor(PromptModel):
         if dimension < 2 or max_context < 1:
             raise ValueError(f"expected dimension >= 2 and max_context >= 1; got {dimension} and {max_context}")
         self.dimension, self.size, self.max_context = dimension, size, max_context
-        width, _, _ = SIZES[size]
+        width, _, _ = SHAPES[size]
         # torch.manual_seed would also reseed every accelerator, which the fork does not restore.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -130,7 +130,7 @@ def _blocks(size: str, positions: int) -> Any:
         transformers = import_module("transformers")
     except ImportError as error:
         raise ValueError("expected the package transformers; install it with: pip install 'markov-icl[hf]'") from error
-    width, depth, heads = SIZES[size]
+    width, depth, heads = SHAPES[size]
     blocks = transformers.GPT2Model(
         transformers.GPT2Config(
             vocab_size=1,

@@ -12,13 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from markov_icl.choices import unknown
+from markov_icl.choices import FORMS, unknown
 from markov_icl.models.prompt_model import PromptModel
 
-__all__ = ["FORMS", "LinearSelfAttention", "check_tokens"]
-
-FORMS = ("dense", "sparse", "restricted")
-"""Which entries of ``P`` and ``Q`` are free."""
+__all__ = ["LinearSelfAttention", "check_tokens"]
 
 
 class LinearSelfAttention(PromptModel):

@@ -15,16 +15,15 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from markov_icl.choices import unknown
+from markov_icl.choices import POPULATION_OPTIMIZERS, unknown
 from markov_icl.landscape.realizable import loss_and_gradient
 from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.system import Moments
 from markov_icl.tasks.prompts import Task
 from markov_icl.threads import blas_threads
 
-__all__ = ["POPULATION_OPTIMIZERS", "PopulationResult", "train_population"]
+__all__ = ["PopulationResult", "train_population"]
 
-POPULATION_OPTIMIZERS = ("lbfgs", "gd")
 _FINISHED = 4
 _SCREENING_STEPS = 60
 _START_SCALE = 0.3

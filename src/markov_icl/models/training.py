@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from markov_icl.choices import hint, unknown
+from markov_icl.choices import OPTIMIZERS, TRAINING_DEVICES, unknown
 from markov_icl.environment import environment
 from markov_icl.models.batches import Batch, PrefixModel, Source, predictions, prefix_predictions
 from markov_icl.models.checkpoint import load_checkpoint, save_checkpoint
@@ -26,11 +26,9 @@ from markov_icl.models.prompt_model import PromptModel
 from markov_icl.models.scores import Score, score
 from markov_icl.tasks.prompts import Task
 
-__all__ = ["OPTIMIZERS", "Curriculum", "Recipe", "TrainResult", "choose_device", "train"]
+__all__ = ["Curriculum", "Recipe", "TrainResult", "choose_device", "train"]
 
-DEVICES = ("auto", "cpu", "cuda")
-OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-"""Name of every optimizer to its class."""
+_OPTIMIZERS = dict(zip(OPTIMIZERS, (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD), strict=True))
 _GPU_LOOK = 100
 """Steps between two looks at the loss on a GPU: each look waits for the queue to drain."""
 _CHUNK = 4096
@@ -138,8 +136,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ValueError: for another name, or ``cuda`` where there is none.
     """
-    if name not in DEVICES:
-        raise ValueError(f"expected device auto, cpu or cuda; got {name!r:.40}{hint(name, DEVICES)}")
+    if name not in TRAINING_DEVICES:
+        raise unknown("device", name, TRAINING_DEVICES)
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise ValueError("expected a CUDA GPU for device cuda; found none (use cpu or auto)")
@@ -221,7 +219,7 @@ class _Run:
     def __init__(self, model: PromptModel, task: Task, recipe: Recipe, device: torch.device) -> None:
         self.model, self.task, self.recipe, self.device = model.to(device).train(), task, recipe, device
         kinds: dict[str, Any] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
-        self.optimizer = OPTIMIZERS[recipe.optimizer](list(model.parameters()), **kinds)
+        self.optimizer = _OPTIMIZERS[recipe.optimizer](list(model.parameters()), **kinds)
         self.source = Source(model, task, recipe.batch, recipe.seed, device, recipe.prompts)
         loss_of: Callable[[Any, Batch], Tensor] = _prefix_loss if isinstance(model, PrefixModel) else _query_loss
         self.loss_of = torch.compile(loss_of) if device.type == "cuda" else loss_of

@@ -10,6 +10,7 @@ from typing import Any
 import flint
 
 from markov_icl.features import vech_size
+from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.moments.assembly import accumulate
 from markov_icl.moments.quadrature import KernelRule, Rule, kernel_rule, nodes_per_variable
 from markov_icl.moments.regression import rational_regression_moments, regression_moments
@@ -20,7 +21,6 @@ from markov_icl.tasks.prompts import IndependentStart, MarkovTask, RegressionTas
 from markov_icl.threads import blas_threads
 
 __all__ = [
-    "DEFAULT_MEMORY_GB",
     "NODE_BUDGET",
     "cheapest_exact",
     "compute_moments",
@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 NODE_BUDGET = 600_000
-DEFAULT_MEMORY_GB = 8.0
 _STATIONARY_NODES = 64
 _RATIONAL_WORK = 30_000_000
 
@@ -146,12 +145,7 @@ def _gigabytes(task: Task, copies: int) -> float:
 
 
 def _require_memory(task: Task, memory: float, copies: int = 4) -> None:
-    needed = _gigabytes(task, copies)
-    if not needed <= memory:
-        raise ValueError(
-            f"expected a dense system within {memory:g} GB; got {unknowns(task)} unknowns, which need {needed:.3g} GB "
-            "(use a shorter length, or allow more memory)"
-        )
+    require(_gigabytes(task, copies), memory, f"a dense system of {unknowns(task):,} unknowns")
 
 
 def rational_moments(task: Task) -> RationalMoments:

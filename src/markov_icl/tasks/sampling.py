@@ -22,7 +22,7 @@ from markov_icl.tasks.literal import literal_batch
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, Task
 from markov_icl.threads import worker_threads
 
-__all__ = ["Grams", "Prompts", "columns", "sample_chains", "sample_grams", "sample_prompts"]
+__all__ = ["Grams", "Prompts", "columns", "prompt_gigabytes", "sample_chains", "sample_grams", "sample_prompts"]
 
 _LOOKUP = 1 << 16
 _REGRESSION_NUMBERS = 1 << 20
@@ -95,6 +95,13 @@ def columns(task: MarkovTask, states: Integer[np.ndarray, "... L"]) -> Float[np.
         return numeric
     ones = np.ones((*states.shape[:-1], 1))
     return np.concatenate([numeric[..., :-1], ones, numeric[..., -1:]], axis=-1)
+
+
+def prompt_gigabytes(task: Task, count: int) -> float:
+    """Return about what ``count`` prompts take: columns, Gram matrices, kernels and what drawing needs beside them."""
+    states, rows = (task.states, task.rows) if isinstance(task, MarkovTask) else (1, 1)
+    numbers = (task.context + 1) * (3 * task.dimension + 2 * states) + 2 * task.dimension**2 + 2 * rows * states
+    return 8e-9 * count * numbers
 
 
 def sample_prompts(task: Task, count: int, seed: int | np.random.Generator = 0, threads: int | None = None) -> Prompts:

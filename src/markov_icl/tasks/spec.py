@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from markov_icl.choices import unknown
+from markov_icl.choices import INITIALS, PRIORS, WHOLE, unknown
 from markov_icl.tasks.kernels import (
     DirichletPrior,
     FinitePrior,
@@ -123,7 +123,7 @@ def parse_prior(prior: str | dict[str, Any], task: MarkovTask, folder: Path | No
     Raises:
         ValueError: for an unknown form or malformed parameters.
     """
-    kind, value = _tagged(prior, "prior", ("uniform", "beta", "dirichlet", "finite", "fixed"))
+    kind, value = _tagged(prior, "prior", PRIORS)
     if kind in ("finite", "fixed") and isinstance(value, str):
         if folder is None:
             raise ValueError("expected kernels given inline; got the name of a file")
@@ -171,7 +171,7 @@ def _tagged(value: str | dict[str, Any], name: str, kinds: tuple[str, ...]) -> t
     kind, _, rest = value.partition(":")
     if kind not in kinds:
         raise unknown(f"{name} to be one of", value, kinds)
-    if (rest == "") != (kind in ("uniform", "stationary")):
+    if (rest == "") != (kind in WHOLE):
         takes = "nothing" if rest else "parameters"
         raise ValueError(f"expected {takes} after {name} {kind}; got {value!r:.60}")
     return kind, rest
@@ -185,8 +185,7 @@ def parse_initial(initial: str | list[Any], task: MarkovTask) -> InitialLaw:
     """
     if isinstance(initial, list):
         return independent_start(initial, task.states, task.order)
-    kinds = ("uniform", "bernoulli", "pmf", "stationary", "correlated")
-    kind, rest = _tagged(initial, "initial", kinds)
+    kind, rest = _tagged(initial, "initial", INITIALS)
     if kind == "stationary":
         return StationaryStart()
     if kind == "uniform":

@@ -8,18 +8,8 @@ import sys
 
 import pytest
 
-from markov_icl.analysis.evaluation import STANDARD
-from markov_icl.choices import METHODS
-from markov_icl.experiments.benchmarks.benchmarks import BENCHMARKS
+from markov_icl import choices
 from markov_icl.experiments.registry import FIGURES
-from markov_icl.hardness.instances import KINDS
-from markov_icl.hardness.reduction import PLACEMENTS
-from markov_icl.models.checkpoint import MODELS
-from markov_icl.models.gpt2 import SIZES
-from markov_icl.models.lsa import FORMS
-from markov_icl.models.population import POPULATION_OPTIMIZERS
-from markov_icl.models.training import DEVICES, OPTIMIZERS
-from markov_icl.recovery.search.nearest import NORMS
 
 PROGRAM = [sys.executable, "-m", "markov_icl"]
 SHELLS = ("bash", "zsh", "fish")
@@ -46,6 +36,11 @@ def complete(shell, line):
         ("markov-icl optimum --meth", ["--method"]),
         ("markov-icl optimum --method r", ["rational"]),
         ("markov-icl reproduce fig1", ["fig10"]),
+        ("markov-icl nearest --norm e", ["euclidean"]),
+        ("markov-icl bench sam", ["sampling"]),
+        ("markov-icl train --model so", ["softmax"]),
+        ("markov-icl sweep --device a", ["auto"]),
+        ("markov-icl hardness reduce --placement w", ["working"]),
     ],
 )
 def test_commands_options_and_values(shell, line, offered):
@@ -53,26 +48,17 @@ def test_commands_options_and_values(shell, line, offered):
 
 
 WORDS = {
-    "markov-icl optimum --method ": METHODS,
-    "markov-icl optimum --device ": ("cpu", "cuda"),
-    "markov-icl nearest --norm ": NORMS,
-    "markov-icl bench ": tuple(BENCHMARKS),
     "markov-icl reproduce ": (*FIGURES, "all"),
-    "markov-icl train --model ": tuple(MODELS),
-    "markov-icl train --form ": FORMS,
-    "markov-icl train --size ": tuple(SIZES),
-    "markov-icl train --optimizer ": (*OPTIMIZERS, *POPULATION_OPTIMIZERS),
-    "markov-icl train --device ": DEVICES,
-    "markov-icl evaluate --predictors bayes,": tuple(f"bayes,{name}" for name in STANDARD),
-    "markov-icl hardness reduce --kind ": tuple(KINDS),
-    "markov-icl hardness reduce --placement ": PLACEMENTS,
+    "markov-icl train --optimizer ": (*choices.OPTIMIZERS, *choices.POPULATION_OPTIMIZERS),
+    "markov-icl train --precision ": ("32", "64"),
+    "markov-icl evaluate --predictors bayes,": [f"bayes,{name}" for name in choices.PREDICTORS],
     "markov-icl optimum --prior ": ("uniform", "beta:", "dirichlet:", "finite:", "fixed:"),
     "markov-icl optimum --initial ": ("uniform", "bernoulli:", "pmf:", "stationary", "correlated:"),
 }
 
 
 @pytest.mark.parametrize("line", WORDS)
-def test_the_words_are_those_the_library_takes(line):
+def test_words_that_are_put_together(line):
     assert sorted(complete("bash", line)) == sorted(WORDS[line])
 
 

@@ -105,7 +105,7 @@ def test_a_damaged_index_is_said_and_rebuilt(swept, capsys):
         (["reproduce", "all", "--plot", "x.png"], "--plot beside one figure"),
         (["reproduce", "fig10", "--engine", "slurm"], "loky or ray"),
         (["reproduce", "fig10", "--address", "auto"], "beside engine ray"),
-        (["reproduce", "fig4", "--device", "tpu"], "device auto, cpu or cuda"),
+        (["reproduce", "fig4", "--device", "tpu"], "device auto, cpu, cuda"),
         (["claims", "Lemma 9"], "statements of the paper"),
         (["runs", "export"], "--out FILE or --to mlflow"),
         (["runs", "export", "--to", "wandb"], "--to mlflow"),

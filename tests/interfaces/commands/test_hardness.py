@@ -147,7 +147,7 @@ def test_first_level_beside_the_exact_value(capsys):
         (["separability", "--kind", "odd"], "expected kind separable"),
         (["separability", "--dimension", 3, "--plot", "x.png"], "2 dimensions for a picture"),
         (["separability", "--outer", 30], "at most 20 outer points"),
-        (["reduce", "--placement", "odd"], "placement 'working' or 'printed'"),
+        (["reduce", "--placement", "odd"], "placement working or printed"),
         (["reduce", "--clause", "1,2"], "three different variables"),
         (["reduce", "--clause", "a,b,c"], "clauses such as 1,2,3"),
         (["scaling", "--time-limit", 0], "positive time limit"),

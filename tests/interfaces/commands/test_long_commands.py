@@ -52,8 +52,11 @@ def test_best_of_a_long_chain_says_what_it_did(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--length", 65, "--memory", "0.2"), "expected an iterative solution within 0.2 GB; got 137,280 unknowns"),
-        (("--length", 2000), "which need at least"),
+        (
+            ("--length", 65, "--memory", "0.2"),
+            "within 0.2 GB; got an iterative solution for 137,280 unknowns",
+        ),
+        (("--length", 2000), "which needs about"),
         (("--length", 20, "--device", "tpu"), "expected device cpu or cuda"),
         (("--regression", 3, "--method", "operator"), "expected a Markov task for method operator"),
     ],
@@ -68,4 +71,4 @@ def test_refusals_are_one_line(capsys, arguments, message):
 def test_a_search_too_large_is_refused_before_work(capsys):
     code, _, err = run(capsys, "best", "--length", 129)
     assert code == 2
-    assert "expected a search within 8 GB; got length 129, which needs" in err
+    assert "expected work within 8 GB; got a search at length 129, which needs about" in err

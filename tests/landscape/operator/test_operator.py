@@ -225,9 +225,9 @@ def test_memory_is_honoured_and_refused_with_its_size():
     assert least_gigabytes(task) < 0.7
     assert require_gigabytes(task, 8.0) == wanted_groups(64)
     assert 1 <= require_gigabytes(task, 0.7) < wanted_groups(64)
-    with pytest.raises(ValueError, match=r"within 0\.1 GB; got 137,280 unknowns, which need at least 0\.\d+ GB"):
+    with pytest.raises(ValueError, match=r"within 0\.1 GB; got .* 137,280 unknowns, which needs about 0\.\d+ GB"):
         minimizer(task, "operator", memory=0.1)
-    with pytest.raises(ValueError, match="which need at least"):
+    with pytest.raises(ValueError, match="which needs about"):
         minimizer(MarkovTask(length=5000))
 
 

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from markov_icl.choices import BENCHMARKS
 from markov_icl.experiments.benchmarks import exact
 from markov_icl.experiments.benchmarks import models as model
 from markov_icl.experiments.benchmarks.timing import Benchmark
 
-__all__ = ["BENCHMARKS"]
+__all__ = ["TIMED"]
 
-BENCHMARKS: dict[str, Callable[..., list[Benchmark]]] = {
-    "minimizer": exact.minimizer,
-    "rational": exact.rational,
-    "recovery": exact.recovery,
-    "certify": exact.certify,
-    "long-chains": exact.long_chains,
-    "startup": exact.startup,
-    "sampling": model.sampling,
-    "train-step": model.train_step,
-    "population": model.population,
-}
+_WITHOUT_MODELS = (exact.minimizer, exact.rational, exact.recovery, exact.certify, exact.long_chains, exact.startup)
+_WITH_MODELS = (model.sampling, model.train_step, model.population)
+TIMED: dict[str, Callable[..., list[Benchmark]]] = dict(zip(BENCHMARKS, (*_WITHOUT_MODELS, *_WITH_MODELS), strict=True))

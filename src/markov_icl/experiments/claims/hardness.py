@@ -7,12 +7,13 @@ from importlib.util import find_spec
 
 import numpy as np
 
+from markov_icl.choices import KINDS, PLACEMENTS
 from markov_icl.experiments.claims.claim import Claim, Finding
 from markov_icl.hardness.independent_set import graph_instance, independence_number, independent_set
-from markov_icl.hardness.instances import KINDS, generate
+from markov_icl.hardness.instances import generate
 from markov_icl.hardness.one_in_three import assignment, encode, push_forward, random_formula, satisfy
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
-from markov_icl.hardness.reduction import GAP, PLACEMENTS, decide, example, reduce, required_dimension
+from markov_icl.hardness.reduction import GAP, decide, example, reduce, required_dimension
 from markov_icl.hardness.separability import Instance, Planes, is_proof, separate
 
 __all__ = ["HARDNESS_CLAIMS", "unattained"]

@@ -8,10 +8,7 @@ from dataclasses import replace
 from markov_icl.experiments.runs.points import Outcome
 from markov_icl.experiments.runs.spec import Spec
 
-__all__ = ["DEVICES", "chosen_device", "device_of", "on_device"]
-
-DEVICES = ("cpu", "cuda")
-"""What specs may say; ``auto`` is settled before a spec is made."""
+__all__ = ["chosen_device", "device_of", "on_device"]
 
 
 def chosen_device(name: str) -> str:

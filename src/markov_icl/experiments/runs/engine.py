@@ -17,17 +17,15 @@ from importlib import import_module
 from itertools import islice
 from typing import Any
 
-from markov_icl.choices import unknown
+from markov_icl.choices import ENGINES, unknown
 from markov_icl.experiments.registry import EXPERIMENTS, experiment
 from markov_icl.experiments.runs.points import Outcome, Point
 from markov_icl.experiments.runs.spec import Spec, code_of, run_key
 from markov_icl.experiments.runs.store import Store
 from markov_icl.threads import worker_threads
 
-__all__ = ["ENGINES", "Batch", "compute", "run_all"]
+__all__ = ["Batch", "compute", "run_all"]
 
-ENGINES = ("loky", "ray")
-"""Names of those that can compute runs."""
 _DEATHS = 3
 _POLL_SECONDS = 0.3
 _WATCH, _WATCH_SECONDS = "markov-icl parent", 1.0
@@ -129,7 +127,7 @@ def run_all(
         specs: different ones.
         store: opened for writing.
         workers: runs at a time; None means one a core. With one worker and joblib this process does the work.
-        engine: a name of :data:`ENGINES`.
+        engine: one of :data:`markov_icl.choices.ENGINES`.
         address: of the Ray cluster; None starts one on this machine.
         progress: called with finished and all runs, at the start and after each one.
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from markov_icl.choices import DEVICES, SCALES, SEEDS
 from markov_icl.experiments.registry import EXPERIMENTS, figure
-from markov_icl.experiments.runs.devices import DEVICES, on_device
+from markov_icl.experiments.runs.devices import on_device
 from markov_icl.experiments.runs.points import Outcome
-from markov_icl.experiments.runs.spec import SCALES, code_of, run_key
+from markov_icl.experiments.runs.spec import code_of, run_key
 from markov_icl.experiments.runs.store import Store, default_store
 
-__all__ = ["SEEDS", "best_finished", "finished"]
-
-SEEDS = 5
-"""Of every trained curve, unless somebody asks for more."""
+__all__ = ["best_finished", "finished"]
 
 
 def finished(

@@ -12,14 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from markov_icl.choices import unknown
+from markov_icl.choices import SCALES, unknown
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.spec import task_from_header, task_to_dict
 
-__all__ = ["SCALES", "Code", "Spec", "code_of", "flat", "run_key", "spec_from_dict"]
+__all__ = ["Code", "Spec", "code_of", "flat", "run_key", "spec_from_dict"]
 
-SCALES = ("quick", "paper")
-"""Names of the sizes at which an experiment is defined."""
+_WORDS_ONLY = "choices.py"  # a new word changes no row
 _BY_NAME = "models"  # checkpoint.py imports models by the name of their kind, which the syntax tree does not show
 
 
@@ -35,7 +34,7 @@ class Spec:
         training: recipe, plain JSON; empty where nothing is trained.
         settings: all other numbers that decide the rows, plain JSON.
         seed: of every random choice.
-        scale: a name of :data:`SCALES`; only a label, the numbers are in the fields above.
+        scale: one of :data:`markov_icl.choices.SCALES`; only a label, the numbers are in the fields above.
 
     Raises:
         ValueError: for an unknown scale, a negative seed, or fields that are not plain JSON.
@@ -107,7 +106,7 @@ class Code:
     Attributes:
         version: of the package.
         digest: SHA-256 of the source files that the experiment's module imports, itself and indirect ones included,
-            and of every file of ``models``.
+            and of every file of ``models``; :mod:`markov_icl.choices`, which is words alone, is left out.
         files: how many they are.
     """
 
@@ -154,7 +153,7 @@ def _imported(path: Path, root: Path) -> list[Path]:
             names += [alias.name for alias in node.names]
     places = [root.parent.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "markov_icl"]
     files = [place.with_suffix(".py") for place in places]
-    return [file for file in files if file.is_file()]
+    return [file for file in files if file.is_file() and file.name != _WORDS_ONLY]
 
 
 def run_key(spec: Spec, code: Code) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from markov_icl.analysis.evaluation import floor
 from markov_icl.analysis.scoring import fresh_prompts
-from markov_icl.choices import hint, unknown
+from markov_icl.choices import MODELS, hint, unknown
 from markov_icl.experiments.runs.devices import chosen_device
 from markov_icl.experiments.runs.experiment import Experiment
 from markov_icl.experiments.runs.points import Point, score_points
@@ -91,7 +91,7 @@ def _spec(common: Mapping[str, Any], chosen: Mapping[str, Any], seed: int, promp
 
 def _check_names(model: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """Refuse what the model's constructor or ``train`` does not take, before anything is computed."""
-    from markov_icl.models.checkpoint import MODELS
+    from markov_icl.models.checkpoint import CLASSES
     from markov_icl.models.training import train
 
     reserved = sorted({"seed", "checkpoint", "resume", "progress"} & set(training))
@@ -100,7 +100,7 @@ def _check_names(model: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     kind = model.get("kind", "lsa")
     if not isinstance(kind, str) or kind not in MODELS:
         raise unknown("a model of kind", kind, MODELS)
-    module, name = MODELS[kind]
+    module, name = CLASSES[kind]
     constructor = getattr(import_module(f"markov_icl.models.{module}"), name)
     settings = ["kind", "precision", *(set(signature(constructor).parameters) - {"dimension", "seed", "dtype"})]
     recipe = set(signature(train).parameters) - {"model", "task", "seed", "checkpoint", "checkpoint_every"}

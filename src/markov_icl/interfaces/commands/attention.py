@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from markov_icl.interfaces.commands.options import Json, Memory, Plot, Seed, Source, with_task
+from markov_icl.interfaces.commands.options import Memory, Prompts, Seed, Source, answering, with_task
+from markov_icl.interfaces.output import Answer, Table, pick
+from markov_icl.memory import DEFAULT_MEMORY_GB, require
+from markov_icl.progress import bar
 
 if TYPE_CHECKING:
     from markov_icl.analysis.kernel_attention import KernelAttention
     from markov_icl.models.prompt_model import PromptModel
-    from markov_icl.tasks.prompts import MarkovTask
+    from markov_icl.tasks.prompts import MarkovTask, Task
 
 __all__ = ["register"]
+
+_NOTE = (
+    "note: what a chain takes from another, over the mean of its row; its look at itself is left out; "
+    "± one standard error over prompts"
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file to the application."""
-    app.command(name="attention")(with_task(attention))
+    app.command(name="attention")(with_task(answering(attention)))
 
 
 def attention(
@@ -31,91 +38,72 @@ def attention(
     shuffled: Annotated[
         bool, typer.Option("--shuffled", help="Put the chains in random order, not kernel by kernel.")
     ] = False,
-    prompts: Annotated[int, typer.Option("--prompts", min=2, max=1_000_000, help="Fresh prompts.")] = 200,
+    prompts: Prompts = 200,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """Does a model attend to the chains of the same kernel? Its maps beside the chains' similarity (Fig. 7)."""
     from markov_icl.analysis.kernel_attention import kernel_attention
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.models import plot_attention
+
+    built = _model(model, source.task)
+    _require_memory(built, source.task, prompts, memory)
+    with bar("attention") as tell:
+        tell(None, f"{prompts:,} prompts")
+        found = kernel_attention(built, source.task, kernels, prompts, seed, shuffled)
+    shares = [share.mean(0) for share in found.shares]
+    order = "in random order" if shuffled else "side by side"
+    title = f"Attention on {prompts:,} prompts, {f'{kernels} kernels {order}' if kernels > 1 else 'one kernel each'}"
+    data = {
+        "task": source.document,
+        "model": {"kind": built.kind, **built.config},
+        "kernels": kernels,
+        "order": order,
+        "prompts": prompts,
+        "seed": seed,
+        "similarity": found.alike.mean(0),
+        "layers": [
+            {"layer": k, **pick(one, "difference", "correlation"), "difference_se": one.error, "map": share}
+            for k, (one, share) in enumerate(zip(found.contrasts, shares, strict=True), start=1)
+        ],
+    }
+    return Answer(data, [_table(title, found), _NOTE], lambda: plot_attention(found))
+
+
+def _model(file: Path, task: Task) -> PromptModel:
     from markov_icl.models.checkpoint import load_model
     from markov_icl.tasks.prompts import MarkovTask
 
-    output.check_target(plot)
-    if not isinstance(source.task, MarkovTask):
+    if not isinstance(task, MarkovTask):
         raise ValueError("expected chains, which come from kernels; got a regression task")
-    built = load_model(model)
-    if built.dimension != source.task.dimension:
+    model = load_model(file)
+    if model.dimension != task.dimension:
         raise ValueError(
-            f"expected a task whose prompts have the model's {built.dimension} rows; got one with "
-            f"{source.task.dimension} (give the task options that the model was trained with)"
+            f"expected a task whose prompts have the model's {model.dimension} rows; got one with "
+            f"{task.dimension} (give the task options that the model was trained with)"
         )
-    _require_memory(built, source.task, prompts, memory)
-    with output.status_line("attention") as show:
-        show(f"{prompts:,} prompts")
-        found = kernel_attention(built, source.task, kernels, prompts, seed, shuffled)
-    if plot is not None:
-        from markov_icl.interfaces.plots.models import plot_attention
+    return model
 
-        output.save_figure(plot_attention(found), plot)
-    how = {"kernels": kernels, "order": "in random order" if shuffled else "side by side", "prompts": prompts}
-    if json:
-        output.print_json(_json(source, built, found, {**how, "seed": seed}))
-    else:
-        _print(found, how)
+
+def _table(title: str, found: KernelAttention) -> Table:
+    rows = [
+        (
+            layer,
+            "-" if isnan(one.difference) else f"{one.difference:+.4f} ± {one.error:.4f}",
+            f"{one.correlation:.3f}",
+        )
+        for layer, one in enumerate(found.contrasts, start=1)
+    ]
+    return Table(title, rows, ("layer", "same kernel minus others", "correlation with similarity"))
 
 
 def _require_memory(model: PromptModel, task: MarkovTask, prompts: int, memory: float) -> None:
     """Refuse prompts that do not fit: every head's maps, and what becomes of them."""
-    from markov_icl.models.gpt2 import SIZES
+    from markov_icl.models.gpt2 import SHAPES
 
     config = model.config
-    layers, heads = SIZES[config["size"]][1:] if "size" in config else (config.get("depth", 1), config.get("heads", 1))
+    layers, heads = SHAPES[config["size"]][1:] if "size" in config else (config.get("depth", 1), config.get("heads", 1))
     cells = 8e-9 * layers * task.context**2
     need = cells * (prompts * (2 * heads + 4) + 4 * heads * min(prompts, 100))
     need += 1e-9 * prompts * task.length * task.context**2
-    if not need <= memory:
-        raise ValueError(
-            f"expected attention maps that fit in {memory:g} GB; got {prompts:,} prompts that need about {need:.3g} GB "
-            "(draw fewer with --prompts, or raise --memory)"
-        )
-
-
-def _json(source: Source, model: PromptModel, found: KernelAttention, how: dict[str, Any]) -> dict[str, Any]:
-    from markov_icl.tasks.spec import task_to_dict
-
-    layers = [
-        {
-            "layer": k,
-            "difference": one.difference,
-            "difference_se": one.error,
-            "correlation": one.correlation,
-            "map": share.mean(0),
-        }
-        for k, (one, share) in enumerate(zip(found.contrasts, found.shares, strict=True), start=1)
-    ]
-    return {
-        "task": task_to_dict(source.task),
-        "model": {"kind": model.kind, **model.config},
-        **how,
-        "similarity": found.alike.mean(0),
-        "layers": layers,
-    }
-
-
-def _print(found: KernelAttention, how: dict[str, Any]) -> None:
-    from markov_icl.interfaces import output
-
-    rows = []
-    for k, one in enumerate(found.contrasts, start=1):
-        difference = "-" if isnan(one.difference) else f"{one.difference:+.4f} ± {one.error:.4f}"
-        rows.append((str(k), difference, f"{one.correlation:.3f}"))
-    mixed = f"{how['kernels']} kernels {how['order']}" if how["kernels"] > 1 else "one kernel each"
-    title = f"Attention on {how['prompts']:,} prompts, {mixed}"
-    output.print_table(title, ("layer", "same kernel minus others", "correlation with similarity"), rows)
-    sys.stdout.write(
-        "note: what a chain takes from another, over the mean of its row; its look at itself is left out; "
-        "± one standard error over prompts\n"
-    )
+    require(need, memory, f"attention maps of {prompts:,} prompts", "draw fewer with --prompts, or raise --memory")

@@ -6,68 +6,48 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.choices import unknown
-from markov_icl.interfaces.commands.options import Json, completion
+from markov_icl.choices import BENCHMARKS, unknown
+from markov_icl.interfaces.commands.options import answering, completion
+from markov_icl.interfaces.output import Answer, Table, pick
+from markov_icl.progress import bar
 
 __all__ = ["register"]
-
-_BENCHMARKS = (
-    "minimizer",
-    "rational",
-    "recovery",
-    "certify",
-    "long-chains",
-    "startup",
-    "sampling",
-    "train-step",
-    "population",
-)
-"""The names in :mod:`markov_icl.experiments.benchmarks.benchmarks`, which is too heavy to import for the help."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file to the application."""
-    app.command(name="bench")(bench)
+    app.command(name="bench")(answering(bench, picture=False))
 
 
 def bench(
-    name: Annotated[
-        str,
-        typer.Argument(help=f"{' | '.join(_BENCHMARKS)}.", autocompletion=completion(_BENCHMARKS)),
-    ],
+    name: Annotated[str, typer.Argument(help=f"{' | '.join(BENCHMARKS)}.", autocompletion=completion(BENCHMARKS))],
     repeat: Annotated[int, typer.Option("--repeat", min=1, max=1000, help="Turns of each arm; medians are shown.")] = 5,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=1024, help="Most threads; the benchmark's own choice if none.")
     ] = None,
-    json: Json = False,
-) -> None:
+) -> Answer:
     """Time a fast path beside the plain way of doing the same, on this machine, in one run."""
-    from dataclasses import asdict
-
     from markov_icl.environment import environment
-    from markov_icl.experiments.benchmarks.benchmarks import BENCHMARKS
-    from markov_icl.interfaces import output
+    from markov_icl.experiments.benchmarks.benchmarks import TIMED
 
     if name not in BENCHMARKS:
         raise unknown("a benchmark of", name, BENCHMARKS)
-    with output.status_line("bench") as show:
-        show(name)
-        rows = _timed(BENCHMARKS[name], repeat, threads)
-    if json:
-        first = {k: getattr(rows[0], k) for k in ("case", "fast", "literal", "ratio", "unit")}
-        output.print_json({**first, "rows": [asdict(row) for row in rows], "environment": environment()})
-        return
-    table = [
+    with bar("bench") as tell:
+        tell(None, name)
+        rows = _timed(TIMED[name], repeat, threads)
+    shown = [
         (
-            r.case,
-            _amount(r.fast, r.unit),
-            _amount(r.literal, r.unit),
-            "-" if r.ratio is None else f"{r.ratio:.3g}",
-            r.note,
+            row.case,
+            _amount(row.fast, row.unit),
+            _amount(row.literal, row.unit),
+            "-" if row.ratio is None else f"{row.ratio:.3g}",
+            row.note,
         )
-        for r in rows
+        for row in rows
     ]
-    output.print_table(f"Benchmark {name}", ("case", "fast", "plain", "ratio", "note"), table)
+    first = pick(rows[0], "case", "fast", "literal", "ratio", "unit")
+    table = Table(f"Benchmark {name}", shown, ("case", "fast", "plain", "ratio", "note"))
+    return Answer({**first, "rows": rows, "environment": environment()}, [table])
 
 
 def _timed(benchmark: Any, repeat: int, threads: int | None) -> list[Any]:

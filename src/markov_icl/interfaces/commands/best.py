@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from markov_icl.choices import NORMS
 from markov_icl.interfaces.commands.options import (
-    Json,
     Memory,
-    Plot,
     SearchStarts,
     Seed,
     Source,
     TimeLimit,
+    answering,
     choice,
     with_task,
 )
+from markov_icl.interfaces.output import Answer, Table, adapt, check_target, pick
+from markov_icl.memory import DEFAULT_MEMORY_GB
+from markov_icl.progress import Tell, bar, part
 
 __all__ = ["register"]
-
-Norm = Annotated[str, choice("--norm", "frobenius", "euclidean", note=": on the blocks, or on X")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
     for name, command in (("best", best), ("nearest", nearest), ("heads", heads), ("certify", certify)):
-        app.command(name=name)(with_task(command))
-    app.command(name="verify")(verify)
+        app.command(name=name)(with_task(answering(command)))
+    app.command(name="verify")(answering(verify, picture=False))
 
 
 def _system(source: Source, memory: float) -> tuple[Any, Any, Any]:
     """Return exact or float moments, the same in float64, and the minimizer."""
-    from markov_icl.interfaces.output import progress_bar
     from markov_icl.landscape.direct import solve_dense, solve_rational
     from markov_icl.moments.compute import cheapest_exact
     from markov_icl.moments.system import RationalMoments
 
-    with progress_bar("moments") as progress:
-        options = {"memory": memory, "progress": progress}
-        system = cheapest_exact(source.task, **options)
+    with bar("moments") as tell:
+        system = cheapest_exact(source.task, memory=memory, progress=adapt(tell))
     if isinstance(system, RationalMoments):
         form = solve_rational(system)
         return system, form.moments, form
@@ -51,7 +50,6 @@ def _system(source: Source, memory: float) -> tuple[Any, Any, Any]:
 
 def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
     """Return the minimizer and the quadratic to search on: with its matrix, or without on long chains."""
-    from markov_icl.interfaces.output import progress_bar, residual_bar
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.search.matrix_free import MatrixFree, is_beyond_dense, require_search_gigabytes
     from markov_icl.recovery.search.quadratic import Dense
@@ -60,8 +58,8 @@ def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
         _, moments, form = _system(source, memory)
         return form, Dense.of(moments)
     require_search_gigabytes(source.task, memory)
-    with progress_bar("f~*") as progress:
-        form = minimizer(source.task, "operator", memory, progress=progress, residual=residual_bar(progress))
+    with bar("f~*") as tell:
+        form = minimizer(source.task, "operator", memory, progress=adapt(tell))
     return form, MatrixFree.of(form)
 
 
@@ -70,56 +68,48 @@ def best(
     heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads.")] = 1,
     starts: SearchStarts = 64,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """The best loss found over transformer parameters, with every local minimum met on the way."""
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.optimum import plot_minima
     from markov_icl.recovery.search.fit import search
 
-    output.check_target(plot)
     form, quadratic = _searchable(source, memory)
-    with output.progress_bar("starts") as progress:
-        fit = search(quadratic, heads, starts, seed, progress=lambda done, of, _: progress(done / of))
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_minima
+    with bar("starts") as tell:
+        fit = search(quadratic, heads, starts, seed, progress=adapt(tell))
+    data = {
+        "loss": fit.loss,
+        "bound": "upper bound from a local search; `certify` proves how far from optimal it can be",
+        "floor": form.loss,
+        "gap": fit.loss - form.loss,
+        "error": form.error,
+        "heads": fit.heads,
+        "b": fit.b[0] if heads == 1 else fit.b,
+        "A": fit.A[0] if heads == 1 else fit.A,
+        "X": fit.X,
+        "minima": [_minimum(one) for one in fit.minima],
+        **pick(fit, "random_starts", "informed_starts", "saddles", "unconverged", "screened"),
+    }
+    return Answer(data, _best_words(fit, form), lambda: plot_minima(fit, form.loss))
 
-        output.save_figure(plot_minima(fit, form.loss), plot)
-    if json:
-        output.print_json(
-            {
-                "loss": fit.loss,
-                "bound": "upper bound from a local search; `certify` proves how far from optimal it can be",
-                "floor": form.loss,
-                "gap": fit.loss - form.loss,
-                "error": form.error,
-                "heads": fit.heads,
-                "b": fit.b[0] if heads == 1 else fit.b,
-                "A": fit.A[0] if heads == 1 else fit.A,
-                "X": fit.X,
-                "minima": [_minimum(one) for one in fit.minima],
-                **{
-                    k: getattr(fit, k)
-                    for k in ("random_starts", "informed_starts", "saddles", "unconverged", "screened")
-                },
-            }
-        )
-        return
+
+def _best_words(fit: Any, form: Any) -> list[Table | str]:
+    plural = "s" if fit.heads > 1 else ""
     rows = [("best loss found", fit.loss), ("f~* of the enlarged space", form.loss), ("gap", fit.loss - form.loss)]
-    output.print_table(f"Best parameters with {heads} head{'s' if heads > 1 else ''} (upper bound)", ("", ""), rows)
-    table = [
-        (k + 1, one.loss, one.random_starts, one.informed_starts, _signs(one.signature))
-        for k, one in enumerate(fit.minima)
+    minima = [
+        (k, one.loss, one.random_starts, one.informed_starts, _signs(one.signature))
+        for k, one in enumerate(fit.minima, start=1)
     ]
-    output.print_table("Local minima", ("", "loss", "random starts", "informed starts", "Hessian -/0/+"), table)
+    words: list[Table | str] = [
+        Table(f"Best parameters with {fit.heads} head{plural} (upper bound)", rows),
+        Table("Local minima", minima, ("", "loss", "random starts", "informed starts", "Hessian -/0/+")),
+    ]
     if fit.screened:
         followed = fit.random_starts + fit.informed_starts
-        sys.stdout.write(
-            f"long chain, no matrix: {fit.screened + followed} starts evaluated, {followed} followed down\n"
-        )
+        words.append(f"long chain, no matrix: {fit.screened + followed} starts evaluated, {followed} followed down")
     if fit.saddles or fit.unconverged:
-        sys.stdout.write(f"{fit.saddles} starts ended on saddles, {fit.unconverged} did not converge\n")
+        words.append(f"{fit.saddles} starts ended on saddles, {fit.unconverged} did not converge")
+    return words
 
 
 def _signs(signature: Any) -> str:
@@ -127,88 +117,68 @@ def _signs(signature: Any) -> str:
 
 
 def _minimum(one: Any) -> dict[str, Any]:
+    signature = pick(one.signature, "negative", "zero", "positive")
     return {
-        "loss": one.loss,
-        "random_starts": one.random_starts,
-        "informed_starts": one.informed_starts,
-        "signature": {k: getattr(one.signature, k) for k in ("negative", "zero", "positive")},
-        "relative_gradient": one.relative_gradient,
-        "b": one.b,
-        "A": one.A,
+        **pick(one, "loss", "random_starts", "informed_starts", "relative_gradient", "b", "A"),
+        "signature": signature,
     }
 
 
 def nearest(
     source: Source,
-    norm: Norm = "frobenius",
+    norm: Annotated[str, choice("--norm", *NORMS, note=": on the blocks, or on X")] = "frobenius",
     starts: SearchStarts = 64,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """The realizable point closest to X*, and where its loss stands: f~* <= f* <= f(nearest) (Remark C.15)."""
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.optimum import plot_nearest
     from markov_icl.recovery.search.fit import search
     from markov_icl.recovery.search.nearest import nearest as closest
 
-    output.check_target(plot)
     form, quadratic = _searchable(source, memory)
-    with output.progress_bar("starts") as progress:
-        report = lambda done, of, _: progress(done / of)  # noqa: E731
-        fit = closest(form.X, norm, blocks=quadratic.blocks, starts=starts, seed=seed, progress=report)
-        least = search(quadratic, 1, starts, seed, progress=report)
-    ladder = {"floor": form.loss, "best": least.loss, "nearest": quadratic.loss(fit.X)}
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_nearest
-
-        output.save_figure(plot_nearest(form, fit.X), plot)
-    if json:
-        result = {"norm": norm, "squared_distance": fit.loss, **ladder, "b": fit.b[0], "A": fit.A[0], "X": fit.X}
-        output.print_json({**result, "minima": [_minimum(one) for one in fit.minima]})
-        return
+    with bar("starts") as tell:
+        options: dict[str, Any] = {"blocks": quadratic.blocks, "starts": starts, "seed": seed}
+        fit = closest(form.X, norm, **options, progress=adapt(part(tell, 0.0, 0.5)))
+        least = search(quadratic, 1, starts, seed, progress=adapt(part(tell, 0.5, 1.0)))
+    losses = {"floor": form.loss, "best": least.loss, "nearest": quadratic.loss(fit.X)}
+    data = {"norm": norm, "squared_distance": fit.loss, **losses, "b": fit.b[0], "A": fit.A[0], "X": fit.X}
     rows = [
         (f"squared distance, {norm} (upper bound)", fit.loss),
-        ("f~*, the enlarged optimum", ladder["floor"]),
-        ("best loss found over (b, A)", ladder["best"]),
-        ("loss at the nearest point", ladder["nearest"]),
+        ("f~*, the enlarged optimum", losses["floor"]),
+        ("best loss found over (b, A)", losses["best"]),
+        ("loss at the nearest point", losses["nearest"]),
     ]
-    output.print_table("Nearest realizable point", ("", ""), rows)
+    minima = [_minimum(one) for one in fit.minima]
+    return Answer(
+        {**data, "minima": minima}, [Table("Nearest realizable point", rows)], lambda: plot_nearest(form, fit.X)
+    )
 
 
 def heads(
     source: Source,
     max_heads: Annotated[int | None, typer.Option("--max-heads", min=1, help="Largest number tried.")] = None,
-    starts: Annotated[int, typer.Option("--starts", min=1, max=100_000, help="Random starts for each number.")] = 16,
+    starts: SearchStarts = 16,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """The best loss found with 1, 2, ... heads, and the fewest that leave no gap."""
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.optimum import plot_heads
     from markov_icl.recovery.heads.heads import heads as curve_of
 
-    output.check_target(plot)
     _, moments, form = _system(source, memory)
-    most = moments.dimension if max_heads is None else max_heads
-    with output.progress_bar("heads") as progress:
-        curve = curve_of(
-            moments, max_heads, starts, seed, minimizer=form.X_exact, progress=lambda r, _: progress(r / most)
-        )
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_heads
-
-        output.save_figure(plot_heads(curve), plot)
-    bounds = {name: getattr(curve, name) for name in ("at_least", "at_most")}
-    if json:
-        result = {"losses": curve.losses, "floor": curve.floor, "gaps": curve.gaps, "smallest": curve.smallest}
-        output.print_json({**result, **{name: bound.__dict__ for name, bound in bounds.items()}})
-        return
-    rows = [(r + 1, loss, gap) for r, (loss, gap) in enumerate(zip(curve.losses, curve.gaps, strict=True))]
-    output.print_table("Best loss found", ("heads", "loss (upper bound)", "gap to f~*"), rows)
-    for name, bound in bounds.items():
-        sys.stdout.write(f"no gap needs {name.replace('_', ' ')} {bound.heads} heads ({bound.kind}): {bound.reason}\n")
+    with bar("heads") as tell:
+        curve = curve_of(moments, max_heads, starts, seed, minimizer=form.X_exact, progress=adapt(tell))
+    rows = [(r, loss, gap) for r, (loss, gap) in enumerate(zip(curve.losses, curve.gaps, strict=True), start=1)]
+    bounds = pick(curve, "at_least", "at_most")
+    needed = [
+        f"no gap needs {name.replace('_', ' ')} {bound.heads} heads ({bound.kind}): {bound.reason}"
+        for name, bound in bounds.items()
+    ]
+    table = Table("Best loss found", rows, ("heads", "loss (upper bound)", "gap to f~*"))
+    return Answer(
+        {**pick(curve, "losses", "floor", "gaps", "smallest"), **bounds}, [table, *needed], lambda: plot_heads(curve)
+    )
 
 
 def certify(
@@ -217,45 +187,27 @@ def certify(
     time_limit: TimeLimit = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the certificate (.safetensors).")] = None,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """The global minimum over transformer parameters, with a verified proof of globality."""
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.optimum import plot_certificate
     from markov_icl.moments.problem import pose
     from markov_icl.recovery.certificate.attained import enlarged
     from markov_icl.recovery.solver.certify import certify as prove
     from markov_icl.recovery.solver.certify import require_memory
 
-    output.check_target(plot)
-    output.check_target(save, (".safetensors",))
+    check_target(save, (".safetensors",))
     require_memory(source.task.blocks * source.task.dimension**2, memory)
     began = time.monotonic()
     posed = pose(source.task, memory)
     trace: list[tuple[float, float, float]] = []
-    with output.status_line("certify") as show:
-
-        def progress(lower: float, upper: float, nodes: int, seconds: float) -> None:
-            trace.append((seconds, lower, upper))
-            show(f"lower {lower:.9f}  upper {upper:.9f}  gap {upper - lower:.1e}  nodes {nodes}  {seconds:.0f} s")
-
-        proof = prove(posed, tolerance, time_limit, progress, seed, memory=memory)
+    with bar("certify") as tell:
+        proof = prove(posed, tolerance, time_limit, _traced(tell, trace), seed, memory=memory)
     low, high = enlarged(posed)
     price = max(proof.lower - high, 0.0), max(proof.upper - low, 0.0)
     seconds = time.monotonic() - began
     if save is not None:
         proof.save(save)
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_certificate
-
-        output.save_figure(plot_certificate(proof, trace, high), plot)
-    shown = ("upper", "lower", "gap", "status", "verified", "moment_error", "nodes", "b", "A")
-    result = {name: getattr(proof, name) for name in shown}
-    result |= {"seconds": seconds, "floor": high, "floor_lower": low, "price": price, "moments": posed.moments.error}
-    if json:
-        output.print_json(result)
-        return
     rows = [
         ("best loss, attained at (b, A)", proof.upper),
         ("proved lower bound", proof.lower),
@@ -266,34 +218,42 @@ def certify(
         ("nodes", proof.nodes),
         ("seconds", f"{seconds:.1f}"),
     ]
-    output.print_table("Certified one-layer optimum", ("", ""), rows)
-    if proof.status == "estimate":
-        sys.stdout.write(f"note: the proof is about estimated moments ({posed.moments.error})\n")
+    data = pick(proof, "upper", "lower", "gap", "status", "verified", "moment_error", "nodes", "b", "A")
+    error = posed.moments.error
+    note = [f"note: the proof is about estimated moments ({error})"] if proof.status == "estimate" else []
+    data |= {"seconds": seconds, "floor": high, "floor_lower": low, "price": price, "moments": error}
+    words: list[Table | str] = [Table("Certified one-layer optimum", rows), *note]
+    return Answer(data, words, lambda: plot_certificate(proof, trace, high))
 
 
-def verify(
-    file: Annotated[Path, typer.Argument(help="A certificate that `certify --save` wrote.")],
-    json: Json = False,
-) -> None:
+def _traced(tell: Tell, trace: list[tuple[float, float, float]]) -> Callable[[float, float, int, float], None]:
+    """Return what keeps every better bound in ``trace``, for the picture, and tells it."""
+
+    def progress(lower: float, upper: float, nodes: int, seconds: float) -> None:
+        trace.append((seconds, lower, upper))
+        tell(None, f"lower {lower:.9f}  upper {upper:.9f}  gap {upper - lower:.1e}  nodes {nodes}")
+
+    return progress
+
+
+def verify(file: Annotated[Path, typer.Argument(help="A certificate that `certify --save` wrote.")]) -> Answer:
     """Prove a certificate's bound afresh, from the task in its header; nothing else in it is trusted."""
-    from markov_icl.interfaces import output
     from markov_icl.recovery.certificate.certificate import Certificate
     from markov_icl.recovery.certificate.verify import verify as check
 
     certificate = Certificate.load(file)
-    with output.status_line("verify") as show:
-        show(f"{len(certificate.leaves)} leaves")
+    with bar("verify") as tell:
+        tell(None, f"{len(certificate.leaves)} leaves")
         verdict = check(certificate)
     about = "the task in its header" if certificate.task is not None else "the quadratic it stores"
-    if json:
-        output.print_json({**verdict.__dict__, "gap": verdict.gap, "about": about, "task": certificate.task})
-        return
     rows = [
         ("proved lower bound", verdict.lower),
         ("loss at (b, A)", verdict.upper),
         ("gap", verdict.gap),
+        ("status", verdict.status),
         ("proof", f"{verdict.proof}: {verdict.reason}"),
         ("leaves", verdict.leaves),
         ("about", about),
     ]
-    output.print_table("Verified", ("", ""), rows)
+    data = {**verdict.__dict__, "gap": verdict.gap, "about": about, "task": certificate.task}
+    return Answer(data, [Table("Verified", rows)])

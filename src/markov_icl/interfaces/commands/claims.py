@@ -2,57 +2,48 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from markov_icl.interfaces.commands.experiment import Folder
-from markov_icl.interfaces.commands.options import Json
+from markov_icl.interfaces.commands.options import Folder, answering
+from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.progress import bar
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file to the application."""
-    app.command(name="claims")(claims)
+    app.command(name="claims")(answering(claims, picture=False))
 
 
 def claims(
     names: Annotated[list[str] | None, typer.Argument(help="Such as 'Lemma 3.1' or fig5; all if none.")] = None,
     store: Folder = None,
-    json: Json = False,
-) -> None:
+) -> Answer:
     """The paper's statements: what each says, what we computed, verdict, tolerance; figures from the store's runs."""
     from markov_icl.experiments.claims.all_claims import check_claims, chosen_claims
     from markov_icl.experiments.runs.finished import best_finished
-    from markov_icl.interfaces import output
 
     chosen = chosen_claims(names or [])
     figures = {c.figure: best_finished(c.figure, store) for c in chosen if c.figure is not None}
-    with output.progress_bar("claims") as progress:
-        found = check_claims(figures, chosen, lambda done, total: progress(done / total))
-    if json:
-        output.print_json({"claims": [_plain(one) for one in found]})
-        return
-    rows = []
+    with bar("claims") as tell:
+        found = check_claims(figures, chosen, adapt(tell))
+    rows, entries = [], []
     for one in found:
-        above = "".join(f"\n! {mark.text}" for mark in one.finding.above)
-        rows.append((one.claim.name, one.claim.says, f"{one.finding.verdict} ({one.finding.tolerance}){above}"))
-    output.print_table("The paper's statements", ("statement", "the paper says", "verdict (tolerance)"), rows)
+        claim, finding = one.claim, one.finding
+        above = "".join(f"\n! {mark.text}" for mark in finding.above)
+        rows.append((claim.name, claim.says, f"{finding.verdict} ({finding.tolerance}){above}"))
+        entries.append(
+            {
+                "claim": claim.name,
+                **pick(claim, "says", "command"),
+                **pick(finding, "verdict", "computed", "tolerance"),
+                "above_ceiling": finding.above,
+            }
+        )
     marks = sum(len(one.finding.above) for one in found)
-    sys.stdout.write(f"{len(found)} entries, {marks} numbers above the Bayes ceiling (!); --json has the numbers\n")
-
-
-def _plain(checked: Any) -> dict[str, Any]:
-    claim, finding = checked.claim, checked.finding
-    return {
-        "claim": claim.name,
-        "says": claim.says,
-        "command": claim.command,
-        "verdict": finding.verdict,
-        "computed": finding.computed,
-        "tolerance": finding.tolerance,
-        "above_ceiling": [asdict(mark) for mark in finding.above],
-    }
+    note = f"{len(found)} entries, {marks} numbers above the Bayes ceiling (!); --json has the numbers"
+    table = Table("The paper's statements", rows, ("statement", "the paper says", "verdict (tolerance)"))
+    return Answer({"claims": entries}, [table, note])

@@ -1,6 +1,6 @@
-"""The command doctor: what works on this machine, what does not, and the line that mends it.
+"""The command doctor: what works on this machine, what does not, and the command that repairs it.
 
-Lines of plain text: nothing but the standard library and typer is needed to read that NumPy is broken.
+It prints plain text and needs only the standard library and typer, so that it can report a broken NumPy.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _LOW_DISK = 1e9
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """What was found out about one part of the installation.
 
     Attributes:
         part: heading it stands under.
         name: of the thing.
         status: ``ok``, ``note`` (works, or is optional), or ``broken`` (required and does not work).
         value: what was found.
-        advice: what would mend or extend it.
+        advice: what would repair or extend it.
     """
 
     part: str
@@ -84,7 +84,7 @@ def doctor(json: Json = False) -> None:
 
 
 def examine() -> list[Check]:
-    """Look at everything; a look that fails is a broken check, never an exception."""
+    """Run every check; one that fails to run is reported as broken and never raised."""
     looks: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("Required", _required),
         ("Machine", _machine),

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.commands.options import Json, choice
+from markov_icl.interfaces.commands.options import Address, Engine, Folder, TrainedOn, Workers, answering, with_fields
+from markov_icl.interfaces.output import Answer, Table, adapt, check_target, pick
+from markov_icl.progress import bar
 
-__all__ = ["register"]
+__all__ = ["RunOptions", "open_store", "register", "show_notes", "tidy_rows"]
 
-Folder = Annotated[
-    Path | None, typer.Option("--store", help="Folder of the store; $XDG_DATA_HOME/markov-icl/store if none.")
-]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, max=4096, help="Runs at a time; a core each if none.")]
-EngineName = Annotated[str, choice("--engine", "loky", "ray", note=" (extra dist)")]
-TrainedOn = Annotated[str | None, choice("--device", "cpu", "cuda", "auto", note=", where models are trained")]
-Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster, such as auto or 10.0.0.1:6379.")]
 Key = Annotated[str, typer.Argument(help="Name of a run, its first characters, or first | last.")]
+OfExperiment = Annotated[str | None, typer.Option("--experiment", help="Only of this experiment.")]
 
 _SHORT = 10
 """Characters of a run's name in tables; commands take any that are unique."""
+_MOST_ROWS = 60
+"""Rows of a run that are printed."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
-    app.command(name="sweep")(sweep)
+    app.command(name="sweep")(with_fields(answering(sweep, picture=False), "options", RunOptions))
     group = typer.Typer(help="Finished runs: list, show, compare, export.", no_args_is_help=True)
-    for command in (list_runs, show, compare, export):
-        group.command(name=command.__name__.removesuffix("_runs"))(command)
+    for name, command in (("list", list_runs), ("show", show_run), ("compare", compare), ("export", export)):
+        group.command(name=name)(answering(command, picture=False))
     app.add_typer(group, name="runs")
 
 
@@ -43,50 +41,44 @@ def open_store(folder: Path | None, read_only: bool = False) -> Any:
     return Store(default_store() if folder is None else folder, read_only)
 
 
-def settled_device(device: str, engine: str) -> str:
-    """Return the device that specs will name.
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that say where runs are kept and what computes them."""
 
-    Raises:
-        ValueError: for an unknown device, ``cuda`` where there is none, or beside Ray.
-    """
-    from markov_icl.experiments.runs.devices import chosen_device
+    store: Folder = None
+    workers: Workers = None
+    engine: Engine = "loky"
+    address: Address = None
+    device: TrainedOn = None
 
-    found = "cpu" if (device, engine) == ("auto", "ray") else chosen_device(device)
-    workers_for(found, None, engine)
-    return found
+    def settled_device(self) -> str | None:
+        """Return the device that specs will name; None leaves them as they are.
 
+        Raises:
+            ValueError: for an unknown device, ``cuda`` where there is none, or beside Ray.
+        """
+        from markov_icl.experiments.runs.devices import chosen_device
 
-def workers_for(device: str, workers: int | None, engine: str) -> int | None:
-    """Return how many runs go on at a time: on a GPU one, unless the user says more."""
-    if device == "cuda" and engine == "ray":
-        raise ValueError("expected engine loky beside device cuda; Ray's workers are given no GPU here")
-    return 1 if device == "cuda" and workers is None else workers
+        if self.device is None:
+            return None
+        found = "cpu" if (self.device, self.engine) == ("auto", "ray") else chosen_device(self.device)
+        self._at_a_time(found)
+        return found
 
+    def _at_a_time(self, device: str) -> int | None:
+        """Return how many runs go on together: on a GPU one, unless the user says more."""
+        if device == "cuda" and self.engine == "ray":
+            raise ValueError("expected engine loky beside device cuda; Ray's workers are given no GPU here")
+        return 1 if device == "cuda" and self.workers is None else self.workers
 
-@contextmanager
-def run_progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback for finished and all runs; on a terminal it shows them with the time left."""
-    import time
+    def compute(self, label: str, specs: Sequence[Any], place: Any) -> Any:
+        """Compute what the store lacks; return the runs as a ``Batch``."""
+        from markov_icl.experiments.runs.devices import device_of
+        from markov_icl.experiments.runs.engine import run_all
 
-    from markov_icl.interfaces import output
-
-    began = time.monotonic()
-    first: list[int] = []
-    with output.status_line(label) as show_line:
-
-        def progress(done: int, total: int) -> None:
-            first[:] = first or [done]
-            new = done - first[0]
-            left = f", {_duration((time.monotonic() - began) / new * (total - done))} left" if new else ""
-            show_line(f"{done} of {total} runs{left}")
-
-        yield progress
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+        workers = self._at_a_time(device_of(specs))
+        with bar(label) as tell:
+            return run_all(specs, place, workers, self.engine, self.address, adapt(tell))
 
 
 def show_notes(store: Any) -> None:
@@ -96,40 +88,26 @@ def show_notes(store: Any) -> None:
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="Grid of trainings, YAML or JSON.")],
-    store: Folder = None,
-    workers: Workers = None,
-    engine: EngineName = "loky",
-    address: Address = None,
-    device: TrainedOn = None,
-    json: Json = False,
-) -> None:
+    file: Annotated[Path, typer.Argument(help="Grid of trainings, YAML or JSON.")], options: RunOptions
+) -> Answer:
     """Train on every point of a grid with every seed; finished runs are taken from the store."""
-    from markov_icl.experiments.runs.devices import device_of
-    from markov_icl.experiments.runs.engine import run_all
     from markov_icl.experiments.runs.sweep import sweep_from_file
-    from markov_icl.interfaces import output
 
-    specs = sweep_from_file(file, settled_device(device, engine) if device is not None else None)
-    workers = workers_for(device_of(specs), workers, engine)
-    place = open_store(store)
-    with run_progress("sweep") as progress:
-        batch = run_all(specs, place, workers, engine, address, progress)
+    specs = sweep_from_file(file, options.settled_device())
+    place = open_store(options.store)
+    batch = options.compute("sweep", specs, place)
     show_notes(place)
-    if json:
-        output.print_json({"runs": len(specs), "computed": batch.computed, "rows": tidy_rows(batch.outcomes)})
-        return
-    table = [
-        (
-            key[:_SHORT],
-            outcome.spec.part,
-            outcome.spec.seed,
-            *(_last(outcome, measure) for measure in ("loss", "accuracy")),
-        )
+    rows = [
+        (key[:_SHORT], outcome.spec.part, outcome.spec.seed, _last(outcome, "loss"), _last(outcome, "accuracy"))
         for key, outcome in zip(batch.keys, batch.outcomes, strict=True)
     ]
-    output.print_table("Sweep", ("run", "point", "seed", "loss", "accuracy"), table)
-    sys.stdout.write(f"{batch.computed} of {len(specs)} runs computed in {batch.seconds:.1f} s; store {place.folder}\n")
+    return Answer(
+        {"runs": len(specs), "computed": batch.computed, "rows": tidy_rows(batch.outcomes)},
+        [
+            Table("Sweep", rows, ("run", "point", "seed", "loss", "accuracy")),
+            f"{batch.computed} of {len(specs)} runs computed in {batch.seconds:.1f} s; store {place.folder}",
+        ],
+    )
 
 
 def _last(outcome: Any, measure: str) -> str:
@@ -140,31 +118,19 @@ def _last(outcome: Any, measure: str) -> str:
 
 def tidy_rows(outcomes: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the rows of all runs with what names the run, as plain data."""
-    return [
-        {"experiment": o.spec.experiment, "part": o.spec.part, "scale": o.spec.scale, "seed": o.spec.seed, **vars(p)}
-        for o in outcomes
-        for p in o.points
-    ]
+    return [{**pick(o.spec, "experiment", "part", "scale", "seed"), **vars(p)} for o in outcomes for p in o.points]
 
 
-def list_runs(
-    experiment: Annotated[str | None, typer.Option("--experiment", help="Only of this experiment.")] = None,
-    store: Folder = None,
-    json: Json = False,
-) -> None:
+def list_runs(experiment: OfExperiment = None, store: Folder = None) -> Answer:
     """The finished runs, oldest first."""
-    from markov_icl.interfaces import output
-
     place, records = _records(store, experiment)
-    if json:
-        output.print_json({"store": str(place.folder), "runs": [vars(record) for record in records]})
-        return
     rows = [
         (r.key[:_SHORT], r.experiment, r.part, r.scale, r.seed, f"{r.seconds:.1f}", _readable(r.finished), r.digest[:6])
         for r in records
     ]
     header = ("run", "of", "point", "scale", "seed", "seconds", "finished", "code")
-    output.print_table(f"{len(records)} runs in {place.folder}", header, rows)
+    table = Table(f"{len(records)} runs in {place.folder}", rows, header)
+    return Answer({"store": str(place.folder), "runs": records}, [table])
 
 
 def _readable(moment: str) -> str:
@@ -193,50 +159,44 @@ def _find(folder: Path | None, start: str) -> tuple[Any, str]:
     return place, found[0]
 
 
-def show(run: Key, store: Folder = None, json: Json = False) -> None:
+def show_run(run: Key, store: Folder = None) -> Answer:
     """One run: its spec, environment, times and rows."""
-    from markov_icl.interfaces import output
-
     place, key = _find(store, run)
     details, outcome = place.details(key), place.read(key)
-    if json:
-        output.print_json({"key": key, **details, "rows": [vars(point) for point in outcome.points]})
-        return
     lines = [(name, value) for part in ("spec", "environment", "times") for name, value in details[part].items()]
-    output.print_table(f"Run {key}", ("", ""), lines)
-    header = ("curve", "measure", "x", "value", "error")
     shown = [(p.curve, p.measure, p.x, p.value, "" if p.error is None else f"{p.error:.2g}") for p in outcome.points]
-    output.print_table("Rows", header, shown[:60])
-    if len(shown) > 60:
-        sys.stdout.write(f"... {len(shown) - 60} more; --json prints all\n")
+    words: list[Table | str] = [
+        Table(f"Run {key}", lines),
+        Table("Rows", shown[:_MOST_ROWS], ("curve", "measure", "x", "value", "error")),
+        *([f"... {len(shown) - _MOST_ROWS} more; --json prints all"] if len(shown) > _MOST_ROWS else []),
+    ]
+    return Answer({"key": key, **details, "rows": outcome.points}, words)
 
 
-def compare(first: Key, second: Key, store: Folder = None, json: Json = False) -> None:
+def compare(first: Key, second: Key, store: Folder = None) -> Answer:
     """Two runs side by side: where their specs differ, and the rows they share."""
     from markov_icl.experiments.runs.spec import flat
-    from markov_icl.interfaces import output
 
     place, one = _find(store, first)
     _, other = _find(store, second)
-    specs = [flat(place.details(key)["spec"]) for key in (one, other)]
-    names = sorted(set(specs[0]) | set(specs[1]))
-    changes = [(n, specs[0].get(n), specs[1].get(n)) for n in names if specs[0].get(n) != specs[1].get(n)]
+    left, right = (flat(place.details(key)["spec"]) for key in (one, other))
+    changes = [(n, left.get(n), right.get(n)) for n in sorted(set(left) | set(right)) if left.get(n) != right.get(n)]
     tables = [{(p.curve, p.measure, p.x, p.y): p.value for p in place.read(key).points} for key in (one, other)]
     shared = [(*where, tables[0][where], tables[1][where]) for where in tables[0] if where in tables[1]]
-    if json:
-        fields = ("curve", "measure", "x", "y", "first", "second")
-        output.print_json(
-            {
-                "first": one,
-                "second": other,
-                "changes": {name: [a, b] for name, a, b in changes},
-                "rows": [dict(zip(fields, row, strict=True)) for row in shared],
-            }
-        )
-        return
-    output.print_table("Where the specs differ", ("field", one[:_SHORT], other[:_SHORT]), changes)
-    rows = [(curve, measure, x, a, b, b - a) for curve, measure, x, _, a, b in shared]
-    output.print_table("Rows of both", ("curve", "measure", "x", "first", "second", "difference"), rows[:60])
+    fields = ("curve", "measure", "x", "y", "first", "second")
+    rows = [(curve, measure, x, a, b, b - a) for curve, measure, x, _, a, b in shared[:_MOST_ROWS]]
+    return Answer(
+        {
+            "first": one,
+            "second": other,
+            "changes": {name: [a, b] for name, a, b in changes},
+            "rows": [dict(zip(fields, row, strict=True)) for row in shared],
+        },
+        [
+            Table("Where the specs differ", changes, ("field", one[:_SHORT], other[:_SHORT])),
+            Table("Rows of both", rows, ("curve", "measure", "x", "first", "second", "difference")),
+        ],
+    )
 
 
 def export(
@@ -245,39 +205,31 @@ def export(
     tracking_uri: Annotated[
         str | None, typer.Option("--tracking-uri", help="Of MLflow, such as sqlite:///mlflow.db or http://host:5000.")
     ] = None,
-    experiment: Annotated[str | None, typer.Option("--experiment", help="Only of this experiment.")] = None,
+    experiment: OfExperiment = None,
     store: Folder = None,
-    json: Json = False,
-) -> None:
+) -> Answer:
     """The rows of all finished runs as one table, or the runs and figures in MLflow."""
-    from markov_icl.interfaces import output
-
     if (out is None) == (to is None):
         raise ValueError("expected --out FILE or --to mlflow; got " + ("none of them" if out is None else "both"))
     if to not in (None, "mlflow"):
         raise ValueError(f"expected --to mlflow; got {to!r:.40}")
     if (to is None) != (tracking_uri is None):
         raise ValueError("expected --tracking-uri beside --to mlflow, and only there")
-    output.check_target(out, (".csv", ".parquet"))
+    check_target(out, (".csv", ".parquet"))
     place, records = _records(store, experiment)
     if not records:
         raise ValueError(f"expected finished runs to export; got none in {place.folder}")
     if out is not None:
         rows = _export_table(out, place, records)
-        done: dict[str, object] = {"rows": rows, "runs": len(records), "file": str(out)}
         text = f"{rows} rows of {len(records)} runs: {out}"
-    else:
-        from markov_icl.experiments.runs.tracking import export_to_mlflow
+        return Answer({"rows": rows, "runs": len(records), "file": str(out)}, [text])
+    from markov_icl.experiments.runs.tracking import export_to_mlflow
 
-        assert tracking_uri is not None
-        with output.progress_bar("export") as progress:
-            sent = export_to_mlflow(place, [r.key for r in records], tracking_uri, progress)
-        done = {"runs": sent.runs, "known": sent.known, "tracking_uri": tracking_uri}
-        text = f"{sent.runs} runs and figures written, {sent.known} already there: {tracking_uri}"
-    if json:
-        output.print_json(done)
-    else:
-        sys.stdout.write(text + "\n")
+    assert tracking_uri is not None
+    with bar("export") as tell:
+        sent = export_to_mlflow(place, [r.key for r in records], tracking_uri, adapt(tell))
+    text = f"{sent.runs} runs and figures written, {sent.known} already there: {tracking_uri}"
+    return Answer({**pick(sent, "runs", "known"), "tracking_uri": tracking_uri}, [text])
 
 
 def _export_table(out: Path, place: Any, records: Sequence[Any]) -> int:

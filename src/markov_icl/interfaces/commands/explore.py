@@ -59,7 +59,7 @@ def _require_extra() -> None:
 
 
 def _bind(host: str, port: int) -> Any:
-    """Return a bound socket, so that a port in use is said before anything slow."""
+    """Return a bound socket; done first, so that a port in use is refused before the slow imports."""
     import socket
 
     listening = None

@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
-
 import typer
 
-from markov_icl.interfaces.commands.options import Json, Memory, Plot, Seed, Source, TimeLimit, with_task
+from markov_icl.interfaces.commands.options import Memory, Prompts, Seed, Source, TimeLimit, answering, with_task
+from markov_icl.interfaces.output import Answer, Table, adapt
+from markov_icl.memory import DEFAULT_MEMORY_GB
+from markov_icl.progress import bar
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file to the application."""
-    app.command(name="ladder")(with_task(ladder))
+    app.command(name="ladder")(with_task(answering(ladder)))
 
 
 def ladder(
     source: Source,
-    prompts: Annotated[
-        int, typer.Option("--prompts", min=2, max=1_000_000, help="Fresh prompts to estimate Bayes on.")
-    ] = 20_000,
+    prompts: Prompts = 20_000,
     time_limit: TimeLimit = 60.0,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """The losses of a task as one ladder: always 0, one certified layer, the enlarged optimum, Bayes."""
-    from markov_icl.analysis.ladder import ladder as compute
-    from markov_icl.interfaces import output
+    from markov_icl.analysis.ladder import ladder as losses_of
+    from markov_icl.interfaces.plots.optimum import plot_ladder
 
-    output.check_target(plot)
-    with output.status_line("ladder") as show:
-        result = compute(source.task, prompts, time_limit=time_limit, seed=seed, memory=memory, progress=show)
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_ladder
-
-        output.save_figure(plot_ladder(result), plot)
-    if json:
-        rungs = [one.__dict__ for one in result.rungs]
-        output.print_json({"rungs": rungs, "price_of_real_parameters": result.price, "notes": result.notes})
-        return
+    with bar("ladder") as tell:
+        result = losses_of(source.task, prompts, time_limit=time_limit, seed=seed, memory=memory, progress=adapt(tell))
     rows = [
         (one.name, one.loss, f"± {one.error:.1g}" if one.error else "", f"{one.kind}: {one.note}")
         for one in result.rungs
     ]
-    output.print_table("Ladder of losses", ("", "loss", "", "this number is"), rows)
-    sys.stdout.write(f"real parameters cost at least {result.price:.3g} beside f~*\n")
-    for note in result.notes:
-        sys.stdout.write(f"note: {note}\n")
+    return Answer(
+        {"rungs": result.rungs, "price_of_real_parameters": result.price, "notes": result.notes},
+        [
+            Table("Ladder of losses", rows, ("", "loss", "", "this number is")),
+            f"real parameters cost at least {result.price:.3g} beside f~*",
+            *(f"note: {note}" for note in result.notes),
+        ],
+        lambda: plot_ladder(result),
+    )

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.commands.options import Json, Memory, Plot, Seed, Source, with_task
+from markov_icl.choices import PREDICTORS
+from markov_icl.interfaces.commands.options import Memory, Seed, Source, answering, with_task
+from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.memory import DEFAULT_MEMORY_GB, require
+from markov_icl.progress import Tell, bar, part
 
 if TYPE_CHECKING:
     from markov_icl.analysis.evaluation import Evaluation, Row
     from markov_icl.models.protocol import Predictor
-    from markov_icl.tasks.prompts import Task
 
 __all__ = ["register"]
 
 _PROMPTS = 2000
-_PREDICTORS = (
-    "bayes",
-    "rounded",
-    "kernel",
-    "counts",
-    "logistic",
-    "linear",
-    "3nn",
-    "svm",
-    "optimum",
-    "best",
-    "constant",
-)
 _SEARCHED = 1500
-"""Unknowns up to which the best real parameters are searched for unasked: ten seconds."""
+"""Unknowns up to which the best real parameters are searched for without being named: ten seconds."""
 
 
 def _complete_predictors(incomplete: str) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in _PREDICTORS if name.startswith(last)]
+    return [f"{before}{comma}{name}" for name in PREDICTORS if name.startswith(last)]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
-    app.command(name="evaluate")(with_task(evaluate))
+    app.command(name="evaluate")(with_task(answering(evaluate)))
 
 
 def evaluate(
@@ -61,69 +49,42 @@ def evaluate(
         str | None,
         typer.Option(
             "--predictors",
-            help=f"Some of {','.join(_PREDICTORS)}; all if not given.",
+            help=f"Some of {','.join(PREDICTORS)}; all if not given.",
             autocompletion=_complete_predictors,
         ),
     ] = None,
     model: Annotated[list[Path] | None, typer.Option("--model", help="A trained model to add; repeatable.")] = None,
     seed: Seed = 0,
-    memory: Memory = 8.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """Every predictor's loss and accuracy on fresh prompts, or held-out real ones, beside the Bayes ceiling."""
-    from markov_icl.analysis.evaluation import evaluate as score
-    from markov_icl.analysis.evaluation import evaluate_held_out
-    from markov_icl.interfaces import output
-    from markov_icl.tasks.sampling import sample_prompts
-    from markov_icl.tasks.spec import task_to_dict
+    from markov_icl.interfaces.plots.optimum import plot_evaluation
+    from markov_icl.tasks.sampling import prompt_gigabytes
 
-    output.check_target(plot)
     if source.data is not None and prompts is not None:
         raise ValueError("expected the data to decide --prompts; got it beside --sequences")
     count = _PROMPTS if prompts is None else prompts
     if source.data is None:
-        _require_memory(source.task, count, memory)
-    chosen = None if predictors is None else [part.strip() for part in predictors.split(",")]
+        need = prompt_gigabytes(source.task, count)
+        require(need, memory, f"{count:,} prompts", "draw fewer with --prompts, or raise --memory")
+    chosen = None if predictors is None else [name.strip() for name in predictors.split(",")]
     models = _models(model or [])
-    with output.progress_bar("evaluate") as progress:
-        asked, notes = _predictors(source, chosen, models, memory, seed, lambda share: progress(share / 2))
-        half = lambda share: progress((1 + share) / 2)  # noqa: E731
-        if source.data is None:
-            table = score(source.task, asked, sample_prompts(source.task, count, seed), progress=half)
-        else:
-            table = evaluate_held_out(source.data, asked, half)
-            notes += list(source.data.notes)
-    notes += list(table.notes)
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_evaluation
-
-        output.save_figure(plot_evaluation(table), plot)
-    if json:
-        output.print_json(
-            {
-                "task": task_to_dict(source.task),
-                "prompts": table.prompts,
-                "groups": table.groups,
-                "seed": seed,
-                "rows": [row.__dict__ for row in table.rows],
-                "notes": notes,
-            }
-        )
-        return
-    _print(table, notes)
+    with bar("evaluate") as tell:
+        asked, notes = _predictors(source, chosen, models, memory, seed, part(tell, 0.0, 0.5))
+        table = _scored(source, asked, count, seed, part(tell, 0.5, 1.0))
+    notes += [*([] if source.data is None else source.data.notes), *table.notes]
+    data = {"task": source.document, **pick(table, "prompts", "groups", "rows"), "seed": seed, "notes": notes}
+    return Answer(data, _words(table, notes), lambda: plot_evaluation(table))
 
 
-def _require_memory(task: Task, prompts: int, memory: float) -> None:
-    """Refuse prompts that do not fit: columns, Gram matrices, kernels and what sampling needs beside them."""
-    states, rows = getattr(task, "states", 1), getattr(task, "rows", 1)
-    columns = (task.context + 1) * (3 * task.dimension + 2 * states)
-    need = 8e-9 * prompts * (columns + 2 * task.dimension**2 + 2 * rows * states)
-    if not need <= memory:
-        raise ValueError(
-            f"expected prompts that fit in {memory:g} GB; got {prompts:,} that need about {need:.3g} GB "
-            "(draw fewer with --prompts, or raise --memory)"
-        )
+def _scored(source: Source, asked: list[Predictor], count: int, seed: int, tell: Tell) -> Evaluation:
+    from markov_icl.analysis.evaluation import evaluate as score
+    from markov_icl.analysis.evaluation import evaluate_held_out
+    from markov_icl.tasks.sampling import sample_prompts
+
+    if source.data is None:
+        return score(source.task, asked, sample_prompts(source.task, count, seed), progress=adapt(tell))
+    return evaluate_held_out(source.data, asked, adapt(tell))
 
 
 def _models(files: list[Path]) -> list[Predictor]:
@@ -143,7 +104,7 @@ def _predictors(
     models: list[Predictor],
     memory: float,
     seed: int,
-    progress: Callable[[float], None],
+    tell: Tell,
 ) -> tuple[list[Predictor], list[str]]:
     """Return the predictors and, for those found by optimization, what their loss is expected to be."""
     from markov_icl.analysis.evaluation import floor, standard_predictors
@@ -157,7 +118,7 @@ def _predictors(
     standard_predictors(source.task, chosen=[name for name in chosen or () if name not in ("optimum", "best")])
     if chosen is None or {"optimum", "best"} & set(chosen):
         try:
-            form = minimizer(source.task, memory=memory, seed=seed, progress=lambda share: progress(share / 2))
+            form = minimizer(source.task, memory=memory, seed=seed, progress=adapt(part(tell, 0.0, 0.5)))
         except ValueError as reason:
             if chosen is not None:
                 raise
@@ -170,24 +131,21 @@ def _predictors(
             )
         elif chosen is None or "best" in chosen:
             problem = form.moments if isinstance(form.moments, Moments) else source.task
-            fit = search(problem, seed=seed, progress=lambda done, of, _: progress(0.5 + done / of / 2))
+            fit = search(problem, seed=seed, progress=adapt(part(tell, 0.5, 1.0)))
             notes.append(f"best (b, A): expected loss {fit.loss:.8g}, an upper bound from a local search")
     constant = floor(source.task, seed) if source.data is None else Constant(source.data.training_mean)
     return [*standard_predictors(source.task, form, fit, models, constant, chosen)], notes
 
 
-def _print(table: Evaluation, notes: list[str]) -> None:
-    from markov_icl.interfaces.output import print_table
-
+def _words(table: Evaluation, notes: list[str]) -> list[Table | str]:
     states = any(row.accuracy is not None for row in table.rows)
     header = ["predictor", "loss", *(["accuracy"] if states else []), "loss over Bayes"]
     where = f"{table.prompts:,} prompts" + ("" if table.groups is None else f" from {table.groups} held-out groups")
-    print_table(f"Predictors on {where} (± one standard error)", header, [_cells(row, states) for row in table.rows])
-    for row in table.rows:
-        if row.note:
-            sys.stdout.write(f"note: {row.predictor}: {row.note}\n")
-    for note in notes:
-        sys.stdout.write(f"note: {note}\n")
+    return [
+        Table(f"Predictors on {where} (± one standard error)", [_cells(row, states) for row in table.rows], header),
+        *(f"note: {row.predictor}: {row.note}" for row in table.rows if row.note),
+        *(f"note: {note}" for note in notes),
+    ]
 
 
 def _cells(row: Row, states: bool) -> list[Any]:

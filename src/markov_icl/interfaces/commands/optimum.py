@@ -2,107 +2,87 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.commands.options import Device, Json, Memory, Method, Plot, Seed, Source, with_task
+from markov_icl.interfaces.commands.options import Device, Memory, Method, Seed, Source, answering, with_task
+from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.memory import DEFAULT_MEMORY_GB
+from markov_icl.progress import bar
 
 __all__ = ["register"]
+
+_MOST_ROWS = 60
+"""Coordinates of ``X*`` that are printed."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the application."""
-    app.command(name="optimum")(with_task(optimum))
-    app.command(name="recover")(with_task(recover_command))
+    app.command(name="optimum")(with_task(answering(optimum)))
+    app.command(name="recover")(with_task(answering(recover_command, picture=False)))
 
 
 def optimum(
     source: Source,
     method: Method = "auto",
-    memory: Memory = 8.0,
+    memory: Memory = DEFAULT_MEMORY_GB,
     device: Device = "cpu",
     seed: Seed = 0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+) -> Answer:
     """The global minimizer of one-layer linear self-attention in the enlarged space."""
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.optimum import plot_blocks
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.factor import recover
     from markov_icl.threads import blas_threads
 
-    output.check_target(plot)
-    with output.progress_bar("moments") as progress:
-        report = output.residual_bar(progress)
-        form = minimizer(source.task, method, memory, seed=seed, progress=progress, residual=report, device=device)
+    with bar("moments") as tell:
+        form = minimizer(source.task, method, memory, seed=seed, progress=adapt(tell), device=device)
     with blas_threads(form.moments.dimension):
         recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
-    if plot is not None:
-        from markov_icl.interfaces.plots.optimum import plot_blocks
-
-        output.save_figure(plot_blocks(form), plot)
-    if json:
-        output.print_json(_optimum_json(source, form, recovery))
-    else:
-        _print_optimum(source, form, recovery)
-        if plot is not None:
-            sys.stdout.write(f"picture: {plot}\n")
+    held_out = None if source.data is None else _held_out(source, form)
+    data = {"task": source.document, **_optimum_data(form), **_recovery_data(recovery)}
+    words = _optimum_words(form, recovery)
+    if held_out is not None:
+        data["data"] = held_out
+        words += _held_out_words(held_out)
+    return Answer(data, words, lambda: plot_blocks(form))
 
 
-def _optimum_json(source: Source, form: Any, recovery: Any) -> dict[str, Any]:
-    from markov_icl.tasks.spec import task_to_dict
-
-    result: dict[str, Any] = {
-        "task": task_to_dict(source.task),
-        "loss": form.loss,
-        "loss_exact": form.loss_exact,
-        "loss_error": form.loss_error,
-        "error": form.error,
-        "method": form.method,
+def _optimum_data(form: Any) -> dict[str, Any]:
+    data: dict[str, Any] = {
+        **pick(form, "loss", "loss_exact", "loss_error", "error", "method", "residual", "condition", "unique"),
         "moments": form.moments.method,
         "nodes": form.moments.nodes,
-        "residual": form.residual,
-        "condition": form.condition,
-        "unique": form.unique,
         "uniqueness_proof": None if form.convexity is None else form.convexity.proof,
         "nullity": _nullity(form),
-        "X": form.X,
-        "X_exact": form.X_exact,
-        "X_error": form.X_error,
-        **_recovery_json(recovery),
+        **pick(form, "X", "X_exact", "X_error"),
     }
     if form.formula is not None:
-        result["X_formula"] = [str(x) for x in form.formula.X]
-        result["discriminant_formula"] = str(form.formula.discriminant)
-        result["symbols"] = form.formula.symbols
+        data["X_formula"] = [str(x) for x in form.formula.X]
+        data["discriminant_formula"] = str(form.formula.discriminant)
+        data["symbols"] = form.formula.symbols
     if form.free is not None:
-        result["free"] = form.free
-    if source.data is not None:
-        result["data"] = _held_out(source, form)
-    return result
+        data["free"] = form.free
+    return data
 
 
-def _recovery_json(recovery: Any) -> dict[str, Any]:
-    out: dict[str, Any] = {"recoverable": recovery.recoverable, "recovery_exact": recovery.exact}
+def _recovery_data(recovery: Any) -> dict[str, Any]:
+    data = {"recoverable": recovery.recoverable, "recovery_exact": recovery.exact}
     if recovery.recoverable:
-        out |= {"b": recovery.b, "A": recovery.A, "b_exact": recovery.b_exact, "A_exact": recovery.A_exact}
+        data |= pick(recovery, "b", "A", "b_exact", "A_exact")
     else:
         w = recovery.witness
-        out["witness"] = {
-            "kind": w.kind,
+        data["witness"] = {
+            **pick(w, "kind", "text", "value", "vector"),
             "block": w.block + 1,
-            "text": w.text,
-            "value": w.value,
             "rows": w.rows and [i + 1 for i in w.rows],
             "columns": w.columns and [i + 1 for i in w.columns],
-            "vector": w.vector,
         }
     if not recovery.exact:
-        out["tolerance"] = recovery.tolerance
-    return out
+        data["tolerance"] = recovery.tolerance
+    return data
 
 
 def _held_out(source: Source, form: Any) -> dict[str, Any]:
@@ -121,9 +101,12 @@ def _held_out(source: Source, form: Any) -> dict[str, Any]:
     return {**scores, "notes": source.data.notes, "held_out_groups": source.data.held_out_groups}
 
 
-def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
-    from markov_icl.interfaces.output import print_table
+def _held_out_words(held: dict[str, Any]) -> list[Table | str]:
+    rows = [(name.replace("_", " "), value) for name, value in held.items()][:-2]
+    return [Table("Held-out prompts", rows), *(f"note: {note}" for note in held["notes"])]
 
+
+def _optimum_words(form: Any, recovery: Any) -> list[Table | str]:
     rows: list[tuple[str, object]] = [
         ("loss f~*", form.loss),
         ("error of the loss", f"{form.error}" + (f" ({form.loss_error:.2g})" if form.loss_error else "")),
@@ -136,24 +119,19 @@ def _print_optimum(source: Source, form: Any, recovery: Any) -> None:
     ]
     if form.loss_exact is not None and len(str(form.loss_exact)) <= 60:
         rows.insert(1, ("loss, exact", str(form.loss_exact)))
-    print_table("Optimum in the enlarged space", ("", ""), rows)
     shown = form.X if form.X_exact is None else form.X_exact
-    most = 60
-    print_table("X*", ("coordinate", "value"), list(zip(form.labels, shown, strict=True))[:most])
-    if len(shown) > most:
-        sys.stdout.write(f"... {len(shown) - most} more; --json prints all, --plot draws them\n")
+    coordinates = list(zip(form.labels, shown, strict=True))[:_MOST_ROWS]
+    words: list[Table | str] = [
+        Table("Optimum in the enlarged space", rows),
+        Table("X*", coordinates, ("coordinate", "value")),
+    ]
+    if len(shown) > _MOST_ROWS:
+        words.append(f"... {len(shown) - _MOST_ROWS} more; --json prints all, --plot draws them")
     if form.formula is not None:
         names = ", ".join(f"{k} = {v}" for k, v in form.formula.symbols.items())
-        formulas = [
-            *zip(form.labels, form.formula.X, strict=True),
-            ("discriminant", form.formula.discriminant),
-        ]
-        print_table(f"In symbols ({names})", ("", ""), formulas)
-    if source.data is not None:
-        held = _held_out(source, form)
-        print_table("Held-out prompts", ("", ""), [(k.replace("_", " "), v) for k, v in held.items()][:-2])
-        for note in source.data.notes:
-            sys.stdout.write(f"note: {note}\n")
+        formulas = [*zip(form.labels, form.formula.X, strict=True), ("discriminant", form.formula.discriminant)]
+        words.append(Table(f"In symbols ({names})", formulas))
+    return words
 
 
 def _nullity(form: Any) -> int | None:
@@ -191,33 +169,27 @@ def recover_command(
     file: Annotated[Path | None, typer.Option("--file", help="JSON or YAML: a list, or an object with X.")] = None,
     blocks: Annotated[int | None, typer.Option("--blocks", min=1, help="Number of blocks of --x.")] = None,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Relative, for decimals in --file.")] = 1e-9,
-    memory: Memory = 8.0,
-    json: Json = False,
-) -> None:
+    memory: Memory = DEFAULT_MEMORY_GB,
+) -> Answer:
     """Transformer parameters (b, A) with phi(b, A) = X, or a witness that there are none."""
-    from markov_icl.interfaces import output
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.factor import recover
 
     if x is not None and file is not None:
         raise ValueError("expected --x or --file; got both")
     if x is None and file is None:
-        with output.progress_bar("moments") as progress:
-            report = output.residual_bar(progress)
-            form = minimizer(source.task, memory=memory, progress=progress, residual=report)
+        with bar("moments") as tell:
+            form = minimizer(source.task, memory=memory, progress=adapt(tell))
         X: Any = form.X if form.X_exact is None else form.X_exact
         blocks = form.moments.blocks
     else:
         X = _read_numbers(file) if file is not None else [part.strip() for part in str(x).split(",")]
     result = recover(X, blocks=blocks, tolerance=tolerance)
-    if json:
-        output.print_json({**_recovery_json(result), "residual": result.residual})
-        return
     rows: list[tuple[str, object]] = [("recoverable", _in_words(result))]
     if result.recoverable and result.A is not None:
         A = result.A if result.A_exact is None else result.A_exact
-        rows += [(f"A, row {i + 1}", "  ".join(f"{float(v):.8g}" for v in row)) for i, row in enumerate(A)]
-    output.print_table("Recovery", ("", ""), rows)
+        rows += [(f"A, row {i}", "  ".join(f"{float(v):.8g}" for v in row)) for i, row in enumerate(A, start=1)]
+    return Answer({**_recovery_data(result), "residual": result.residual}, [Table("Recovery", rows)])
 
 
 def _read_numbers(file: Path) -> Any:

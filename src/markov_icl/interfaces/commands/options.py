@@ -1,4 +1,4 @@
-"""The task options that every command shares, and how they become a task."""
+"""The options that commands share: how they become a task, and how an answer is shown as they ask."""
 
 from __future__ import annotations
 
@@ -7,25 +7,40 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from markov_icl.choices import DEVICES, ENGINES, INITIALS, METHODS, PRIORS, TRAINING_DEVICES, WHOLE
+
+if TYPE_CHECKING:
+    from markov_icl.interfaces.output import Answer
+
 __all__ = [
+    "Address",
+    "Batch",
     "Device",
+    "Engine",
+    "Folder",
     "Json",
     "Memory",
     "Method",
+    "Model",
     "Plot",
+    "Prompts",
+    "Rate",
     "SearchStarts",
     "Seed",
     "Source",
+    "Steps",
     "TimeLimit",
+    "TrainedOn",
+    "Workers",
+    "answering",
     "choice",
     "completion",
     "show_task_defaults",
     "with_fields",
-    "with_options",
     "with_task",
 ]
 
@@ -33,7 +48,7 @@ _PANEL = "Task"
 
 
 def completion(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """Return the shell's completion of one of ``words``, which may be found only when they are asked for."""
+    """Return the shell's completion of one of ``words``; a function of none is called when the shell asks."""
 
     def complete(incomplete: str) -> list[str]:
         found = words() if callable(words) else words
@@ -42,21 +57,34 @@ def completion(words: Iterable[str] | Callable[[], Iterable[str]]) -> Callable[[
     return complete
 
 
-def choice(flag: str, *words: str, note: str = "") -> Any:
+def choice(flag: str, *words: object, note: str = "") -> Any:
     """Return an option that takes one of ``words``: they stand in its help, and the shell completes them."""
-    return typer.Option(flag, help=f"{' | '.join(words)}{note}.", autocompletion=completion(words))
+    shown = [str(word) for word in words]
+    return typer.Option(flag, help=f"{' | '.join(shown)}{note}.", autocompletion=completion(shown))
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Write a picture: .png, .svg or .pdf.")]
 Memory = Annotated[float, typer.Option("--memory", min=0, help="Refuse a system above this many GB.")]
-Device = Annotated[str, choice("--device", "cpu", "cuda", note=", for long binary chains")]
-Method = Annotated[str, choice("--method", "auto", "dense", "operator", "rational", "symbolic")]
+Device = Annotated[str, choice("--device", *DEVICES, note=", for long binary chains")]
+Method = Annotated[str, choice("--method", *METHODS)]
 SearchStarts = Annotated[int, typer.Option("--starts", min=1, max=100_000, help="Random starts of the search.")]
 TimeLimit = Annotated[
     float | None, typer.Option("--time-limit", min=0, help="Seconds for each solver; its bounds are kept.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random choice.")]
+Prompts = Annotated[int, typer.Option("--prompts", min=2, max=1_000_000, help="Fresh prompts to score on.")]
+Model = Annotated[Path | None, typer.Option("--model", help="A model that train kept.")]
+Steps = Annotated[int, typer.Option("--steps", min=1, help="Optimizer steps.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, max=1_000_000, help="Prompts a step.")]
+Rate = Annotated[float, typer.Option("--rate", help="Learning rate.")]
+Folder = Annotated[
+    Path | None, typer.Option("--store", help="Folder of the store; $XDG_DATA_HOME/markov-icl/store if none.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, max=4096, help="Runs at a time; a core each if none.")]
+Engine = Annotated[str, choice("--engine", *ENGINES, note=" (extra dist)")]
+TrainedOn = Annotated[str | None, choice("--device", *TRAINING_DEVICES, note=", where models are trained")]
+Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster, such as auto or 10.0.0.1:6379.")]
 
 _HELP = {
     "states": ("Number of states.", int),
@@ -70,8 +98,8 @@ _HELP = {
     "regression": ("Gaussian regression of this dimension instead of a Markov task.", int),
 }
 _WORDS = {
-    "prior": ("uniform", "beta:", "dirichlet:", "finite:", "fixed:"),
-    "initial": ("uniform", "bernoulli:", "pmf:", "stationary", "correlated:"),
+    name: [word if word in WHOLE else f"{word}:" for word in words]
+    for name, words in (("prior", PRIORS), ("initial", INITIALS))
 }
 _FILES = {
     "task": ("Task file, YAML or JSON with the same names.", Path),
@@ -96,29 +124,67 @@ class Source:
     data: Any
     given: dict[str, Any]
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the task as plain data."""
+        from markov_icl.tasks.spec import task_to_dict
+
+        return task_to_dict(self.task)
+
+
+def answering(command: Callable[..., Answer], picture: bool = True) -> Callable[..., None]:
+    """Give a command the options ``--json`` and ``--plot``, and show what it answers as they ask.
+
+    The picture's file is checked before the command begins. A command that names ``plot`` itself is given it.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "plot"]
+    plots = {"plot": (Plot, None)} if picture else {}
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in ({"json": (Json, False)} | plots).items()
+    ]
+
+    def run(*, json: bool, plot: Path | None = None, **arguments: Any) -> None:
+        from markov_icl.interfaces import output
+
+        output.check_target(plot)
+        if len(own) < len(signature.parameters):
+            arguments["plot"] = plot
+        output.show(command(**arguments), json, plot)
+
+    return _with_signature(run, command, [*own, *more])
+
 
 def with_task(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command(source, ...)`` the shared task options in place of ``source``."""
     shared = [_option(name, text, kind) for name, (text, kind) in {**_HELP, **_FILES}.items()]
-    return with_options(command, "source", shared, read_source)
+    return _with_options(command, "source", shared, read_source)
 
 
-def with_options(
+def _with_options(
     command: Callable[..., None], name: str, shared: list[inspect.Parameter], read: Callable[[dict[str, Any]], Any]
 ) -> Callable[..., None]:
     """Give ``command`` the options ``shared`` in place of its argument ``name``, which becomes ``read`` of them."""
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != name]
 
-    @functools.wraps(command)
     def run(**arguments: Any) -> None:
         chosen = {option.name: arguments.pop(option.name) for option in shared}
         command(**{name: read(chosen)}, **arguments)
 
-    parameters = [*shared, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]
-    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
-    del run.__wrapped__
+    return _with_signature(run, command, [*shared, *own])
+
+
+def _with_signature(
+    run: Callable[..., None], command: Callable[..., Any], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """Let ``run`` stand in for ``command`` with other parameters, as typer reads them."""
+    functools.update_wrapper(run, command)
+    named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    run.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in named} | {"return": None}
+    del run.__wrapped__  # type: ignore[attr-defined]
     return run
 
 
@@ -126,7 +192,7 @@ def with_fields(command: Callable[..., None], name: str, options: type) -> Calla
     """Give ``command`` the fields of the dataclass ``options`` as options, in place of its argument ``name``."""
     fields = inspect.signature(options, eval_str=True).parameters.values()
     shared = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in fields]
-    return with_options(command, name, shared, lambda chosen: options(**chosen))
+    return _with_options(command, name, shared, lambda chosen: options(**chosen))
 
 
 def _option(name: str, text: str, kind: type) -> inspect.Parameter:

@@ -12,24 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.commands.experiment import (
-    Address,
-    EngineName,
-    Folder,
-    TrainedOn,
-    Workers,
-    open_store,
-    run_progress,
-    settled_device,
-    show_notes,
-    tidy_rows,
-    workers_for,
-)
-from markov_icl.interfaces.commands.options import Json, Plot, choice, completion
+from markov_icl.choices import SCALES, SEEDS
+from markov_icl.interfaces.commands.experiment import RunOptions, open_store, show_notes, tidy_rows
+from markov_icl.interfaces.commands.options import Json, Plot, choice, completion, with_fields
+from markov_icl.interfaces.output import Answer, Table, check_target, pick, print_json, show
 
 __all__ = ["register"]
-
-_SEEDS = 5
 
 
 def _names() -> tuple[str, ...]:
@@ -40,7 +28,7 @@ def _names() -> tuple[str, ...]:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file to the application."""
-    app.command(name="reproduce")(reproduce)
+    app.command(name="reproduce")(with_fields(reproduce, "options", RunOptions))
 
 
 def reproduce(
@@ -50,84 +38,57 @@ def reproduce(
             help="fig2 to fig7, fig10, map, gap, heads, minima, hardness, or all.", autocompletion=completion(_names)
         ),
     ],
-    scale: Annotated[str, choice("--scale", "quick", "paper")] = "quick",
-    seeds: Annotated[int, typer.Option("--seeds", min=2, max=1000, help="Seeds of every trained curve.")] = _SEEDS,
-    store: Folder = None,
-    workers: Workers = None,
-    engine: EngineName = "loky",
-    address: Address = None,
-    device: TrainedOn = "cpu",
+    options: RunOptions,
+    scale: Annotated[str, choice("--scale", *SCALES)] = "quick",
+    seeds: Annotated[int, typer.Option("--seeds", min=2, max=1000, help="Seeds of every trained curve.")] = SEEDS,
     json: Json = False,
     plot: Plot = None,
 ) -> None:
     """A figure, the paper's or ours: its runs, its picture and what they say."""
     from markov_icl.experiments.registry import FIGURES, figure
-    from markov_icl.interfaces import output
 
-    output.check_target(plot)
+    check_target(plot)
     if name == "all" and plot is not None:
         raise ValueError("expected --plot beside one figure; `reproduce all` keeps its pictures in the store")
-    chosen = FIGURES if name == "all" else (name,)
-    for one in chosen:
-        figure(one)
-    settled = settled_device(device or "cpu", engine)
-    place = open_store(store)
-    answers = []
-    for one in chosen:
+    chosen = {one: figure(one) for one in (FIGURES if name == "all" else (name,))}
+    device = options.settled_device() or "cpu"
+    place = open_store(options.store)
+    answers: list[dict[str, Any]] = []
+    for one, experiment in chosen.items():
         try:
-            _require(one)
+            if experiment.require is not None:
+                experiment.require()
         except ValueError as error:
             if name != "all":
                 raise
             answers.append({"figure": one, "left_out": str(error)})
             sys.stderr.write(f"markov-icl: note: {one} is left out: {error}\n")
             continue
-        batch, answer = _run(one, scale, seeds, settled, place, workers, engine, address)
-        if plot is not None:
-            output.save_figure(_draw(one, batch.outcomes), plot)
-        answers.append(answer | ({"rows": tidy_rows(batch.outcomes)} if json else {}))
-        if not json:
-            _print(figure(one).title, answer)
+        answer = _reproduced(one, scale, seeds, device, place, options)
+        if name == "all" and json:
+            answers.append(dict(answer.data))
+        else:  # a figure is shown when it is ready, not when all are
+            show(answer, json, plot)
     show_notes(place)
-    if json:
-        output.print_json(answers[0] if name != "all" else {"figures": answers})
+    if name == "all" and json:
+        print_json({"figures": answers})
 
 
-def _require(name: str) -> None:
-    from markov_icl.experiments.registry import figure
-
-    require = figure(name).require
-    if require is not None:
-        require()
-
-
-def _run(
-    name: str,
-    scale: str,
-    seeds: int,
-    device: str,
-    place: Any,
-    workers: int | None,
-    engine: str,
-    address: str | None,
-) -> tuple[Any, dict[str, Any]]:
-    """Compute what the store lacks, keep the picture; return the runs and what to print."""
+def _reproduced(name: str, scale: str, seeds: int, device: str, place: Any, options: RunOptions) -> Answer:
+    """Compute what the store lacks, keep the picture, and answer with what the runs say."""
     from markov_icl.experiments.registry import figure
     from markov_icl.experiments.runs.devices import device_of, on_device
-    from markov_icl.experiments.runs.engine import run_all
 
     chosen = figure(name)
     assert chosen.specs is not None
     assert chosen.read is not None
     specs = on_device(chosen.specs(scale, seeds), device)
     used = device_of(specs)
-    with run_progress(name) as progress:
-        batch = run_all(specs, place, workers_for(used, workers, engine), engine, address, progress)
+    batch = options.compute(name, specs, place)
     finding = chosen.read(batch.outcomes)
-    folder = _publish(
-        place, "-".join([name, scale, str(seeds), *(["cuda"] if used == "cuda" else [])]), name, batch, finding
-    )
-    return batch, {
+    folder = "-".join([name, scale, str(seeds), *(["cuda"] if used == "cuda" else [])])
+    kept = _publish(place, folder, name, batch, finding)
+    data = {
         "figure": name,
         "scale": scale,
         "seeds": seeds,
@@ -135,9 +96,15 @@ def _run(
         "runs": len(specs),
         "runs_computed": batch.computed,
         "seconds": batch.seconds,
-        "folder": str(folder),
-        "finding": asdict(finding),
+        "folder": str(kept),
+        "finding": finding,
+        "rows": tidy_rows(batch.outcomes),
     }
+    words: list[Table | str] = [
+        Table(f"{name}: {chosen.title}", list(pick(finding, "verdict", "computed", "tolerance").items())),
+        f"{batch.computed} of {len(specs)} runs computed in {batch.seconds:.1f} s; pictures and rows: {kept}",
+    ]
+    return Answer(data, words, lambda: _draw(name, batch.outcomes))
 
 
 def _draw(name: str, outcomes: Sequence[Any]) -> Any:
@@ -163,15 +130,3 @@ def _publish(place: Any, folder: str, name: str, batch: Any, finding: Any) -> Pa
     files["finding.json"] = (json_module.dumps({"runs": batch.keys, **asdict(finding)}, indent=1) + "\n").encode()
     found: Path = place.publish(folder, files)
     return found
-
-
-def _print(title: str, answer: dict[str, Any]) -> None:
-    from markov_icl.interfaces.output import print_table
-
-    finding = answer["finding"]
-    rows = [(part, finding[part]) for part in ("verdict", "computed", "tolerance")]
-    print_table(f"{answer['figure']}: {title}", ("", ""), rows)
-    sys.stdout.write(
-        f"{answer['runs_computed']} of {answer['runs']} runs computed in {answer['seconds']:.1f} s; "
-        f"pictures and rows: {answer['folder']}\n"
-    )

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from markov_icl.interfaces.commands.options import Json, Plot, Seed, TimeLimit, choice
+from markov_icl.choices import KINDS, PLACEMENTS
+from markov_icl.interfaces.commands.options import Plot, Seed, TimeLimit, choice
+from markov_icl.interfaces.output import Answer, Table, pick
+from markov_icl.progress import bar
 
 __all__ = ["PointOptions", "reduce", "separability"]
 
-Kind = Annotated[str, choice("--kind", "separable", "inseparable", "random", "degenerate")]
-Placement = Annotated[str, choice("--placement", "working", "printed")]
+Kind = Annotated[str, choice("--kind", *KINDS)]
 Inner = Annotated[int, typer.Option("--inner", min=1, max=200, help="Points near both planes (the paper's m').")]
 Outer = Annotated[int, typer.Option("--outer", min=1, max=200, help="Points beyond at least one (the paper's k').")]
 Dimension = Annotated[int, typer.Option("--dimension", min=1, max=50, help="Coordinates of a point (n').")]
 Spread = Annotated[int, typer.Option("--spread", min=2, max=1000, help="Whole coordinates from -spread to spread.")]
 PointFile = Annotated[Path | None, typer.Option("--file", help="JSON or YAML with the lists inner and outer.")]
-Starts = Annotated[int, typer.Option("--starts", min=1, max=10_000, help="Random starts of the heuristic.")]
 
 
 @dataclass(frozen=True)
@@ -54,73 +54,60 @@ def _planes(planes: Any) -> dict[str, Any] | None:
     if planes is None:
         return None
     beyond = [[i + 1 for i in side] for side in planes.beyond]
-    return {"w": planes.w, "g": planes.g, "beyond": beyond, "margin": planes.margin}
+    return {**pick(planes, "w", "g", "margin"), "beyond": beyond}
 
 
 def separability(
     points: PointOptions,
-    starts: Starts = 20,
+    starts: Annotated[int, typer.Option("--starts", min=1, max=10_000, help="Random starts of the heuristic.")] = 20,
     time_limit: TimeLimit = 60.0,
-    json: Json = False,
-    plot: Plot = None,
-) -> None:
+) -> Answer:
     """Two planes or a proof of their absence, by the exact oracle; and how far alternating programs get."""
+    from markov_icl.hardness import reduction
     from markov_icl.hardness.alternation import alternate
-    from markov_icl.hardness.reduction import reduce as place
     from markov_icl.hardness.separability import separate
-    from markov_icl.interfaces import output
+    from markov_icl.interfaces.plots.hardness import plot_separability
 
-    output.check_target(plot)
     instance = points.instance()
-    with output.status_line("separability") as show:
-        show("exact oracle")
+    with bar("separability") as tell:
+        tell(None, "exact oracle")
         verdict = separate(instance, time_limit)
-        show(f"alternating programs from {starts} starts")
-        heuristic = alternate(place(instance).program, starts, points.seed, time_limit)
-    if plot is not None:
-        from markov_icl.interfaces.plots.hardness import plot_separability
-
-        output.save_figure(plot_separability(instance, verdict.planes, verdict.status), plot)
-    if json:
-        obstructions = [
+        tell(None, f"alternating programs from {starts} starts")
+        heuristic = alternate(reduction.reduce(instance).program, starts, points.seed, time_limit)
+    data = {
+        **pick(verdict, "status", "reason", "programs", "seconds"),
+        **pick(instance, "inner", "outer"),
+        "planes": _planes(verdict.planes),
+        "obstructions": [
             {side: {str(i + 1): weight for i, weight in getattr(one, side).items()} for side in ("outer", "inner")}
             for one in verdict.obstructions
+        ],
+        "heuristic": {"values": heuristic.values, "zero": heuristic.reached(0.0)},
+    }
+    words = [Table("Bilinear separability", _separability_rows(instance, verdict, heuristic))]
+    sets = [(_one_based(one.outer), _one_based(one.inner)) for one in verdict.obstructions]
+    if sets:
+        words.append(Table("No plane cuts off all of", sets, ("outer points", "whose hull meets the hull of inner")))
+    return Answer(data, words, lambda: plot_separability(instance, verdict.planes, verdict.status))
+
+
+def _separability_rows(instance: Any, verdict: Any, heuristic: Any) -> list[tuple[str, object]]:
+    planes: list[tuple[str, object]] = []
+    if verdict.planes is not None:
+        each = zip(verdict.planes.w, verdict.planes.g, verdict.planes.beyond, strict=True)
+        planes = [
+            (f"plane {k}", f"w = ({', '.join(map(str, w))}), g = {g}, beyond it: {_one_based(beyond)}")
+            for k, (w, g, beyond) in enumerate(each, start=1)
         ]
-        output.print_json(
-            {
-                "status": verdict.status,
-                "reason": verdict.reason,
-                "planes": _planes(verdict.planes),
-                "obstructions": obstructions,
-                "programs": verdict.programs,
-                "seconds": verdict.seconds,
-                "inner": instance.inner,
-                "outer": instance.outer,
-                "heuristic": {"values": heuristic.values, "zero": heuristic.reached(0.0)},
-            }
-        )
-        return
-    rows: list[tuple[str, object]] = [
+    zero, best = heuristic.reached(0.0), heuristic.values.min()
+    return [
         ("status", f"{verdict.status}: {verdict.reason}"),
+        *planes,
         ("points", f"{len(instance.inner)} inner, {len(instance.outer)} outer, dimension {instance.dimension}"),
         ("linear programs", verdict.programs),
         ("seconds", f"{verdict.seconds:.3f}"),
-        (
-            "alternating programs",
-            f"{heuristic.reached(0.0)} of {len(heuristic.values)} starts reached 0; best {heuristic.values.min():.6g}",
-        ),
+        ("alternating programs", f"{zero} of {len(heuristic.values)} starts reached 0; best {best:.6g}"),
     ]
-    if verdict.planes is not None:
-        rows[1:1] = [
-            (f"plane {k + 1}", f"w = ({', '.join(map(str, w))}), g = {g}, beyond it: {_one_based(beyond)}")
-            for k, (w, g, beyond) in enumerate(
-                zip(verdict.planes.w, verdict.planes.g, verdict.planes.beyond, strict=True)
-            )
-        ]
-    output.print_table("Bilinear separability", ("", ""), rows)
-    sets = [(_one_based(one.outer), _one_based(one.inner)) for one in verdict.obstructions]
-    if sets:
-        output.print_table("No plane cuts off all of", ("outer points", "whose hull meets the hull of inner"), sets)
 
 
 def _one_based(indices: Any) -> str:
@@ -134,59 +121,59 @@ def reduce(
         list[str] | None,
         typer.Option("--clause", help="Monotone 1-in-3-SAT instead: three variables such as 1,2,3; repeat."),
     ] = None,
-    placement: Placement = "working",
+    placement: Annotated[str, choice("--placement", *PLACEMENTS)] = "working",
     optimum: Annotated[bool, typer.Option("--optimum", help="Solve to the minimum, beyond the verdict.")] = False,
     time_limit: TimeLimit = 60.0,
-    json: Json = False,
     plot: Plot = None,
-) -> None:
+) -> Answer:
     """Place separability, or a formula, into the class with free D(r), and solve it globally with SCIP."""
-    from markov_icl.hardness import reduction as place
+    from markov_icl.hardness import reduction
     from markov_icl.hardness.scip import require_scip
-    from markov_icl.hardness.separability import separate
-    from markov_icl.interfaces import output
+    from markov_icl.hardness.separability import MOST_OUTER, separate
+    from markov_icl.interfaces.plots.hardness import plot_placement
 
-    output.check_target(plot)
     if clause:
         if plot is not None:
             raise ValueError("expected --plot without --clause, which has no picture")
-        _satisfy(clause, time_limit, json)
-        return
-    instance = place.example() if example else points.instance()
-    reduced = place.reduce(instance, placement)  # type: ignore[arg-type]
-    if plot is not None:
-        from markov_icl.interfaces.plots.hardness import plot_placement
-
-        output.save_figure(plot_placement(reduced), plot)
+        return _satisfied(clause, time_limit)
+    reduced = reduction.reduce(reduction.example() if example else points.instance(), placement)
     require_scip()
-    with output.status_line("reduce") as show:
-        show("SCIP")
-        decision = place.decide(reduced, time_limit, optimum=optimum)
-        show("exact oracle")
-        oracle = separate(instance, time_limit).status if len(instance.outer) <= 20 else "not run: over 20 outer points"
+    with bar("reduce") as tell:
+        tell(None, "SCIP")
+        decision = reduction.decide(reduced, time_limit, optimum=optimum)
+        tell(None, "exact oracle")
+        few = len(reduced.instance.outer) <= MOST_OUTER
+        oracle = separate(reduced.instance, time_limit).status if few else f"not run: over {MOST_OUTER} outer points"
     solution = decision.solution
-    bounds = {"lower": solution.dual, "upper": solution.primal, "nodes": solution.nodes, "seconds": solution.seconds}
-    if json:
-        answer: dict[str, Any] = {
-            "status": decision.status,
-            "reason": decision.reason,
-            "oracle": oracle,
-            "placement": placement,
-        }
-        answer |= {"d": reduced.program.d, **bounds, "solver": solution.status, "planes": _planes(decision.planes)}
-        output.print_json({**answer, "b": solution.b, "A": solution.A, "program": _program(reduced.program)})
-        return
+    data = {
+        **pick(decision, "status", "reason"),
+        "oracle": oracle,
+        "placement": placement,
+        "d": reduced.program.d,
+        "lower": solution.dual,
+        "upper": solution.primal,
+        "solver": solution.status,
+        "planes": _planes(decision.planes),
+        **pick(solution, "nodes", "seconds", "b", "A"),
+        "program": _program(reduced.program),
+    }
+    return Answer(data, _reduction_words(reduced, decision, oracle), lambda: plot_placement(reduced))
+
+
+def _reduction_words(reduced: Any, decision: Any, oracle: str) -> list[Table | str]:
+    solution, program = decision.solution, reduced.program
     rows: list[tuple[str, object]] = [
-        ("placement", f"{placement}: d = {reduced.program.d}, {len(reduced.program.constraints)} constraints"),
+        ("placement", f"{reduced.placement}: d = {program.d}, {len(program.constraints)} constraints"),
         ("verdict from SCIP", f"{decision.status}: {decision.reason}"),
         ("exact oracle", oracle),
         ("minimum", f"between {solution.dual:.8g} and {solution.primal:.8g} ({solution.status})"),
         ("nodes", solution.nodes),
         ("seconds", f"{solution.seconds:.2f}"),
     ]
-    output.print_table("Reduction from bilinear separability", ("", ""), rows)
-    if placement == "printed":
-        sys.stdout.write("note: in the printed placement nothing bounds z2, so the minimum is 0 for every instance\n")
+    words: list[Table | str] = [Table("Reduction from bilinear separability", rows)]
+    if reduced.placement == "printed":
+        words.append("note: in the printed placement nothing bounds z2, so the minimum is 0 for every instance")
+    return words
 
 
 def _program(program: Any) -> dict[str, Any]:
@@ -208,37 +195,35 @@ def _program(program: Any) -> dict[str, Any]:
     }
 
 
-def _satisfy(clauses: list[str], time_limit: float | None, json: bool) -> None:
+def _satisfied(clauses: list[str], time_limit: float | None) -> Answer:
+    """Solve a formula through SCIP, and by backtracking."""
     from markov_icl.hardness.one_in_three import Formula, assignment, encode, satisfy
-    from markov_icl.interfaces import output
 
     try:
-        parsed = tuple(tuple(int(part) - 1 for part in clause.split(",")) for clause in clauses)
+        parsed = tuple(tuple(int(variable) - 1 for variable in clause.split(",")) for clause in clauses)
     except ValueError:
         raise ValueError(f"expected clauses such as 1,2,3; got {' '.join(clauses)!r:.60}") from None
     formula = Formula(max(i + 1 for clause in parsed for i in clause), parsed)  # type: ignore[arg-type]
-    with output.status_line("1-in-3-SAT") as show:
-        show("SCIP")
+    with bar("1-in-3-SAT") as tell:
+        tell(None, "SCIP")
         result = satisfy(formula, time_limit)
-        show("backtracking")
+        tell(None, "backtracking")
         direct = assignment(formula)
-    solution = result.solution
-    if json:
-        answer: dict[str, Any] = {
-            "status": result.status,
-            "truth": result.truth,
-            "direct": direct is not None,
-            "d": encode(formula).d,
-        }
-        answer |= {"nodes": solution.nodes, "seconds": solution.seconds, "solver": solution.status}
-        output.print_json({**answer, "program": _program(encode(formula))})
-        return
+    solution, program = result.solution, encode(formula)
+    data = {
+        **pick(result, "status", "truth"),
+        "direct": direct is not None,
+        "d": program.d,
+        **pick(solution, "nodes", "seconds"),
+        "solver": solution.status,
+        "program": _program(program),
+    }
     rows = [
         ("verdict from SCIP", result.status),
         ("true variables", "-" if result.truth is None else _one_based(i for i, t in enumerate(result.truth) if t)),
         ("backtracking", "satisfiable" if direct else "unsatisfiable"),
-        ("d", encode(formula).d),
+        ("d", program.d),
         ("nodes", solution.nodes),
         ("seconds", f"{solution.seconds:.2f}"),
     ]
-    output.print_table("Monotone 1-in-3-SAT as Problem C.10", ("", ""), rows)
+    return Answer(data, [Table("Monotone 1-in-3-SAT as Problem C.10", rows)])

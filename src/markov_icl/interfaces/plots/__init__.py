@@ -1,1 +1,1 @@
-"""Results to axes; nothing here computes science."""
+"""Pictures of results; nothing is computed here."""

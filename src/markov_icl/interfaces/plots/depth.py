@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from markov_icl.depth.profile import FRONTS, Profile
-from markov_icl.interfaces.plots.optimum import INK, MARK, new_figure
+from markov_icl.interfaces.plots.style import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

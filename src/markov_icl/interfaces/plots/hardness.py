@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from markov_icl.analysis.hardness_scaling import Scaling
-from markov_icl.hardness.independent_set import IndependentSet
 from markov_icl.hardness.program import Entry
-from markov_icl.hardness.reduction import Reduction
-from markov_icl.hardness.separability import Instance, Planes
-from markov_icl.interfaces.plots.optimum import INK, MARK, new_figure
+from markov_icl.interfaces.plots.style import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from markov_icl.analysis.hardness_scaling import Scaling
+    from markov_icl.hardness.independent_set import IndependentSet
+    from markov_icl.hardness.reduction import Reduction
+    from markov_icl.hardness.separability import Instance, Planes
 
 __all__ = ["plot_independent_set", "plot_placement", "plot_scaling", "plot_separability"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from markov_icl.interfaces.plots.optimum import INK, MARK, new_figure
+from markov_icl.interfaces.plots.style import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def plot_population(result: PopulationResult, placed: Placement) -> Figure:
 
 
 def plot_attention(found: KernelAttention) -> Figure:
-    """Draw similarity and every layer's map, means over prompts; last, attention to the same kernel minus others."""
+    """Draw similarity, every layer's map, and attention to the same kernel minus others; means over prompts."""
     kernels, maps = int(found.kernel.max()) + 1, [one.mean(0) for one in found.shares]
     framed = kernels if (np.diff(found.kernel, axis=1) >= 0).all() else 1
     middle = 0.0 if min(np.nanmin(one) for one in maps) < 0 else 1.0

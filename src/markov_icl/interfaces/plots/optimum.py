@@ -1,4 +1,7 @@
-"""Results to axes; nothing here computes science, and matplotlib loads only when a picture is drawn."""
+"""Pictures of one task: its minimizer, minima, heads, certificate, losses and prompts.
+
+The functions draw results and compute nothing; matplotlib is loaded when the first picture is drawn.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from markov_icl.analysis.evaluation import Evaluation
-from markov_icl.analysis.ladder import Ladder
-from markov_icl.analysis.realizability import RealizabilityMap
-from markov_icl.experiments.figures.gap import CertifiedGap
 from markov_icl.features import split_blocks, vech_indices
-from markov_icl.landscape.closed_form import ClosedForm
-from markov_icl.landscape.slices import Slices
-from markov_icl.recovery.certificate.certificate import Certificate
-from markov_icl.recovery.heads.heads import HeadsCurve
-from markov_icl.recovery.search.fit import Fit
-from markov_icl.tasks.sampling import Prompts
+from markov_icl.interfaces.plots.style import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from markov_icl.analysis.evaluation import Evaluation
+    from markov_icl.analysis.ladder import Ladder
+    from markov_icl.analysis.realizability import RealizabilityMap
+    from markov_icl.landscape.closed_form import ClosedForm
+    from markov_icl.landscape.slices import Slices
+    from markov_icl.recovery.certificate.certificate import Certificate
+    from markov_icl.recovery.heads.heads import HeadsCurve
+    from markov_icl.recovery.search.fit import Fit
+    from markov_icl.tasks.sampling import Prompts
+
 __all__ = [
-    "INK",
-    "MARK",
-    "new_figure",
     "plot_blocks",
     "plot_certificate",
     "plot_evaluation",
-    "plot_gap",
     "plot_heads",
     "plot_ladder",
     "plot_map",
@@ -38,17 +38,6 @@ __all__ = [
     "plot_prompts",
     "plot_slices",
 ]
-
-INK = "#1f3b57"
-MARK = "#c4501b"
-
-
-def new_figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes, ``[rows, columns]``, each of ``width`` by ``height`` inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    return figure, np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
 
 
 def plot_blocks(form: ClosedForm) -> Figure:
@@ -154,26 +143,6 @@ def plot_prompts(prompts: Prompts) -> Figure:
         axis.set_xlabel("chain (query last)", fontsize=8)
         axis.tick_params(labelsize=7)
     axes.flat[0].set_ylabel("entry", fontsize=8)
-    return figure
-
-
-def plot_gap(gap: CertifiedGap) -> Figure:
-    """Draw ``f* - f~*`` against length, a line a context size; bars span the certified interval."""
-    figure, axes = new_figure(1, 1, 6.0, 3.8)
-    axis = axes[0, 0]
-    for k, (context, marker) in enumerate(zip(gap.contexts, "osD^v<>"[: len(gap.contexts)], strict=False)):
-        low = np.maximum(gap.lower[:, k] - gap.floor[:, k], 0)
-        high = gap.upper[:, k] - gap.floor[:, k]
-        shown = high > 2e-6  # below the certificates' tolerance there is nothing to see
-        middle = (low + high) / 2
-        bars = np.stack([middle - low, high - middle])[:, shown]
-        lengths = np.array(gap.lengths)[shown]
-        axis.errorbar(lengths, middle[shown], yerr=bars, marker=marker, capsize=3, label=f"n = {context}")
-    axis.set_yscale("log")
-    axis.set_xticks(gap.lengths)
-    axis.set_xlabel("length")
-    axis.set_ylabel("certified gap to the enlarged optimum")
-    axis.legend(frameon=False)
     return figure
 
 

@@ -12,7 +12,8 @@ from markov_icl.experiments.figures import hardness as hardness_figure
 from markov_icl.experiments.figures import map as map_figure
 from markov_icl.experiments.figures import minima as minima_figure
 from markov_icl.experiments.runs.points import Outcome, curves, series
-from markov_icl.interfaces.plots.optimum import INK, MARK, new_figure, plot_map
+from markov_icl.interfaces.plots.optimum import plot_map
+from markov_icl.interfaces.plots.style import INK, MARK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

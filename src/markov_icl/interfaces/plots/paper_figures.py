@@ -10,8 +10,10 @@ import numpy as np
 from markov_icl.experiments.figures import fig02, fig03, fig04, fig05, fig06, fig07
 from markov_icl.experiments.runs.points import Outcome, Series, curves, series
 from markov_icl.interfaces.plots.depth import plot_figure_two
-from markov_icl.interfaces.plots.optimum import INK, MARK, new_figure
+from markov_icl.interfaces.plots.optimum import plot_slices
 from markov_icl.interfaces.plots.own_figures import OWN_PLOTS
+from markov_icl.interfaces.plots.style import INK, MARK, new_figure
+from markov_icl.landscape.slices import Slices
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,16 +105,11 @@ def plot_fig3(outcomes: Sequence[Outcome]) -> Figure:
 def plot_fig10(outcomes: Sequence[Outcome]) -> Figure:
     """Draw the loss along each coordinate with the minimizer marked."""
     names = curves(outcomes, "loss")
-    figure, axes = new_figure(-(-len(names) // 3), 3, 3.1, 2.4)
-    for axis, name in zip(axes.flat, names, strict=False):
-        line, mark = series(outcomes, name, "loss"), series(outcomes, name, "minimizer")
-        axis.plot(line.x, line.values[0], color=INK, lw=1.6)
-        axis.plot(mark.x, mark.values[0], "o", color=MARK, ms=6, label="minimizer")
-        axis.set_xlabel(name, fontsize=9)
-        axis.tick_params(labelsize=8)
-    axes.flat[0].legend(fontsize=8, frameon=False)
-    axes.flat[0].set_ylabel("population loss", fontsize=9)
-    return figure
+    lines = [series(outcomes, name, "loss") for name in names]
+    marks = [series(outcomes, name, "minimizer") for name in names]
+    values, losses = np.array([line.x for line in lines]), np.array([line.values[0] for line in lines])
+    places, loss = np.array([mark.x[0] for mark in marks]), float(marks[0].values[0, 0])
+    return plot_slices(Slices(tuple(range(len(names))), tuple(names), values, losses, places, loss))
 
 
 def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
@@ -142,7 +139,7 @@ def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
 
 
 def plot_fig7(outcomes: Sequence[Outcome]) -> Figure:
-    """Draw seed 0's maps (rows over their mean) beside similarity, a row a number of kernels; last, their contrast."""
+    """Draw seed 0's maps (rows over their mean) beside similarity, a row a number of kernels, then the contrast."""
     layers = [m for m in dict.fromkeys(p.measure for p in outcomes[0].points) if m.startswith("attention")]
     figure, axes = new_figure(len(fig07.GROUPS), len(layers) + 2, 2.7, 2.6)
     for row, groups in zip(axes, fig07.GROUPS, strict=True):

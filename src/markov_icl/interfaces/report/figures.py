@@ -1,31 +1,33 @@
-"""The report's figures: short ones are computed, long ones come from finished runs or are said not to have run."""
+"""The report's figures: those that take seconds are computed, the others come from finished runs or are left out."""
 
 from __future__ import annotations
 
 import html
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from markov_icl.choices import SEEDS
 from markov_icl.experiments.claims.claim import Finding
 from markov_icl.experiments.figures import fig02
 from markov_icl.experiments.figures import gap as gap_figure
 from markov_icl.experiments.registry import FIGURES, OWN_FIGURES, figure
 from markov_icl.experiments.runs.devices import device_of
 from markov_icl.experiments.runs.engine import run_all
-from markov_icl.experiments.runs.finished import SEEDS, best_finished
+from markov_icl.experiments.runs.finished import best_finished
 from markov_icl.experiments.runs.points import Outcome
 from markov_icl.experiments.runs.store import Store, default_store
 from markov_icl.interfaces.plots.paper_figures import PLOTS
 from markov_icl.interfaces.report.depth import layer_table
 from markov_icl.interfaces.report.page import picture, table
+from markov_icl.progress import Progress, shown
 
 __all__ = ["MOST_SECONDS", "FigureRuns", "figure_section", "figures_for_report"]
 
 MOST_SECONDS = 60
-"""Figures that take a core longer than this at the quick scale are not computed for the report."""
+"""Figures that keep one core busy for longer at the quick scale are not computed for the report."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,26 +49,26 @@ class FigureRuns:
 
 @contextmanager
 def _writable(folder: Path | None) -> Iterator[Store]:
-    """Open the store that new runs go to; a passing one where the usual one cannot be written."""
+    """Open the store that new runs go to; a temporary one where the usual one cannot be written."""
     try:
         yield Store(default_store() if folder is None else folder)
         return
     except ValueError:
         if folder is not None:
             raise
-    with tempfile.TemporaryDirectory() as passing:
-        yield Store(Path(passing) / "store")
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Store(Path(temporary) / "store")
 
 
 def figures_for_report(
-    folder: Path | None = None, workers: int | None = None, progress: Callable[[float], None] | None = None
+    folder: Path | None = None, workers: int | None = None, progress: Progress = False
 ) -> dict[str, FigureRuns]:
     """Return the runs of every figure: finished ones at the largest scale, else short ones computed and kept.
 
     Args:
         folder: of the store; the usual one if None, without which nothing is kept.
         workers: runs at a time; None means one a core.
-        progress: called with the finished share of the seconds.
+        progress: True for a bar, or who is told the finished share of the seconds.
 
     Raises:
         ValueError: if ``folder`` is given and is no store that can be written.
@@ -75,12 +77,11 @@ def figures_for_report(
     costs = {name: figure(name).seconds or 0 for name in FIGURES}
     left = {name for name, cost in costs.items() if cost <= MOST_SECONDS}
     total = sum(costs[name] for name in left)
-    with _writable(folder) as place:
+    with _writable(folder) as place, shown(progress, "figures") as tell:
         for name in FIGURES:
             found[name] = _runs(name, folder, place, workers)
             left.discard(name)
-            if progress is not None:
-                progress(1 - sum(costs[one] for one in left) / total)
+            tell(1 - sum(costs[one] for one in left) / total, name)
     return found
 
 
@@ -121,9 +122,9 @@ def figure_section(runs: FigureRuns, finding: Finding) -> str:
         f"{len(runs.outcomes)} runs, {seeds} seed{'s' * (seeds > 1)}, {spec.scale} scale, "
         f"{device_of(runs.outcomes)}; {came}. {command}"
     )
-    shown = picture(PLOTS[runs.name](runs.outcomes), f"{number}{chosen.title}", caption)
+    drawn = picture(PLOTS[runs.name](runs.outcomes), f"{number}{chosen.title}", caption)
     text = f"<p><span class='verdict'>{html.escape(finding.verdict)}.</span> {html.escape(finding.computed)}</p>"
-    return title + text + more + shown
+    return title + text + more + drawn
 
 
 def _gap_table(outcomes: Sequence[Outcome]) -> str:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import html
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import markov_icl
 from markov_icl.analysis.evaluation import evaluate_held_out, standard_predictors
 from markov_icl.experiments.claims.all_claims import Checked, Finding, check_claims
 from markov_icl.experiments.claims.figures import NOT_RUN
 from markov_icl.experiments.registry import OWN_FIGURES, figure
 from markov_icl.experiments.runs.store import Store
 from markov_icl.files import atomic
+from markov_icl.interfaces.output import adapt
 from markov_icl.interfaces.plots.optimum import plot_blocks
 from markov_icl.interfaces.report.figures import FigureRuns, figure_section, figures_for_report
 from markov_icl.interfaces.report.hardness import hardness_section
 from markov_icl.interfaces.report.page import picture, table
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.models.predictors import Constant
+from markov_icl.progress import Progress, part, shown
 from markov_icl.recovery.search.fit import best
 from markov_icl.tasks.data import from_sequences
 from markov_icl.tasks.kernels import DirichletPrior
@@ -55,7 +56,7 @@ td::before{content:attr(data-label);display:block;color:var(--soft);font-size:.7
 
 def weather_file() -> Path:
     """Return the shipped weather table, installed or in a checkout."""
-    package = Path(markov_icl.__file__).parent
+    package = Path(__file__).parents[2]
     places = (package / "examples", package.parents[1] / "examples")
     found = next((p / "seattle_weather.csv" for p in places if (p / "seattle_weather.csv").is_file()), None)
     if found is None:
@@ -65,15 +66,15 @@ def weather_file() -> Path:
 
 def write_report(
     folder: Path,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
     store: Path | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Compute what is short, take the rest from finished runs, write ``folder/index.html``, return its path.
+    """Compute the short figures, take the rest from finished runs, write ``folder/index.html``, return its path.
 
     Args:
         folder: of the page.
-        progress: called with the finished share, 0 to 1.
+        progress: True for a bar, or who is told.
         store: of the runs; the usual one if None.
         workers: runs at a time; None means one a core.
 
@@ -86,24 +87,23 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"expected a folder to write to; got {folder} ({error.strerror})") from None
-    tell = progress or (lambda _share: None)
-    runs = figures_for_report(store, workers, lambda share: tell(0.7 * share))
-    checked = check_claims(
-        {name: one.outcomes for name, one in runs.items()}, progress=lambda done, total: tell(0.7 + 0.2 * done / total)
-    )
-    findings = {one.claim.figure: one.finding for one in checked}
-    findings |= {name: _own_finding(runs[name]) for name in OWN_FIGURES}
-    drawn = {name: figure_section(one, findings[name]) for name, one in runs.items()}
-    order = ("gap", "minima", "heads", "map")
-    parts = [
-        _claims(checked),
-        _ladder(),
-        *(drawn.pop(name) for name in order),
-        hardness_section(),
-        drawn.pop("hardness"),
-    ]
-    parts += [*drawn.values(), _weather()]
-    tell(1.0)
+    with shown(progress, "report") as tell:
+        runs = figures_for_report(store, workers, part(tell, 0.0, 0.7))
+        outcomes = {name: one.outcomes for name, one in runs.items()}
+        checked = check_claims(outcomes, progress=adapt(part(tell, 0.7, 0.9)))
+        findings = {one.claim.figure: one.finding for one in checked}
+        findings |= {name: _own_finding(runs[name]) for name in OWN_FIGURES}
+        drawn = {name: figure_section(one, findings[name]) for name, one in runs.items()}
+        parts = [
+            _claims(checked),
+            _table_of_lengths(),
+            *(drawn.pop(name) for name in ("gap", "minima", "heads", "map")),
+            hardness_section(),
+            drawn.pop("hardness"),
+            *drawn.values(),
+            _weather(),
+        ]
+        tell(1.0, "")
     page = _page("".join(parts))
     target = folder / "index.html"
     with atomic(target) as temporary:
@@ -154,21 +154,21 @@ def _claims(checked: Sequence[Checked]) -> str:
     return "<h2>The paper's claims</h2>" + note + table(header, rows)
 
 
-def _ladder() -> str:
+def _table_of_lengths() -> str:
     rows = []
     for length in (2, 3, 4, 5, 6, 7, 11):
         losses = [minimizer(MarkovTask(length=length, context=n), "dense") for n in (1, 10, 100)]
         rows.append((str(length), *(f"{form.loss:.8f}" for form in losses), f"{losses[-1].condition:.2g}"))
     rows_html = table(("length", "n = 1", "n = 10", "n = 100", "condition of H, n = 100"), rows, numeric=True)
     form = minimizer(MarkovTask(length=5, context=100))
-    shown = picture(
+    drawn = picture(
         plot_blocks(form),
         "Heat maps of the four blocks of the minimizer at length 5",
         "The minimizer at length 5, n = 100: block j multiplies the query's state j; entry (i, k) multiplies the "
         "Gram matrix's entry. <code>markov-icl optimum --length 5 --context 100 --plot blocks.png</code>",
     )
     intro = "<p>The least loss f̃* of the enlarged space, uniform prior, first states Bernoulli(1/2).</p>"
-    return f"<h2>The exact optimum</h2>{intro}{rows_html}{shown}"
+    return f"<h2>The exact optimum</h2>{intro}{rows_html}{drawn}"
 
 
 def _weather() -> str:

@@ -18,6 +18,7 @@ from markov_icl.landscape.operator.preconditioner import (
     wanted_groups,
     work_gigabytes,
 )
+from markov_icl.memory import require
 from markov_icl.moments.compute import unknowns
 from markov_icl.tasks.prompts import MarkovTask
 
@@ -129,11 +130,6 @@ def require_gigabytes(task: MarkovTask, memory: float, nodes: int | None = None)
         ValueError: if not even one.
     """
     least = least_gigabytes(task, nodes)
-    if not least <= memory:
-        size = f"{unknowns(task):,} unknowns" + ("" if nodes is None else f" and {nodes:,} kernels")
-        need = f"{'at least ' if nodes is None else ''}{least:.3g} GB"
-        raise ValueError(
-            f"expected an iterative solution within {memory:g} GB; got {size}, which need {need} "
-            "(use a shorter length, or allow more memory)"
-        )
+    size = f"{unknowns(task):,} unknowns" + ("" if nodes is None else f" and {nodes:,} kernels")
+    require(least, memory, f"an iterative solution for {size}")
     return min(1 + floor((memory - least) / factor_gigabytes(task.dimension)), wanted_groups(task.blocks))

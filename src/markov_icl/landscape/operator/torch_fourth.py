@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from markov_icl.choices import hint
+from markov_icl.choices import DEVICES, unknown
 from markov_icl.features import Numbers
 from markov_icl.landscape.operator.fourth import BinaryFourth
 from markov_icl.moments.long_nodes import LongNodes
@@ -35,7 +35,7 @@ def require_device(device: str) -> None:
     if device == "cpu":
         return
     if device.partition(":")[0] != "cuda":
-        raise ValueError(f"expected device cpu or cuda; got {device!r:.40}{hint(device, ('cpu', 'cuda'))}")
+        raise unknown("device", device, DEVICES)
     import torch
 
     if not torch.cuda.is_available():

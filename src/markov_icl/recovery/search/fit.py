@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from markov_icl.features import Array, phi
 from markov_icl.landscape.minimizer import minimizer
-from markov_icl.moments.compute import DEFAULT_MEMORY_GB
+from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.moments.problem import Problem, dense
 from markov_icl.recovery.search.matrix_free import (
     MatrixFree,

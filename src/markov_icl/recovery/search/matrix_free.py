@@ -15,6 +15,7 @@ from markov_icl.features import Array, vech_size
 from markov_icl.landscape.closed_form import ClosedForm
 from markov_icl.landscape.operator.operator import ChainOperator
 from markov_icl.landscape.realizable import both_sides
+from markov_icl.memory import require
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.recovery.search.projection import frame, products_of
 from markov_icl.recovery.search.quadratic import Normal, Quadratic
@@ -41,12 +42,7 @@ def require_search_gigabytes(task: Task, memory: float) -> None:
         ValueError: if they do not.
     """
     J, D = task.blocks, task.dimension
-    needed = 8 * (4 * (J * D) ** 2 + 3 * vech_size(D) * D**2) / 1e9
-    if not needed <= memory:
-        raise ValueError(
-            f"expected a search within {memory:g} GB; got length {J + 1}, which needs {needed:.3g} GB "
-            "(use a shorter length, or allow more memory)"
-        )
+    require(8 * (4 * (J * D) ** 2 + 3 * vech_size(D) * D**2) / 1e9, memory, f"a search at length {J + 1}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from markov_icl.choices import hint
+from markov_icl.choices import NORMS, unknown
 from markov_icl.features import Array, from_symmetric, to_symmetric, vech
 from markov_icl.recovery.search.fit import Fit, Minimum, Progress, realize, search
 from markov_icl.recovery.search.quadratic import Separable
 
 __all__ = ["nearest", "squared_distance"]
-
-NORMS = ("frobenius", "euclidean")
 
 
 def nearest(
@@ -92,7 +90,7 @@ def _weights(norm: str, dimension: int) -> Array:
         return np.asarray(vech((ones + np.eye(dimension)) / 2), dtype=float)
     if norm == "euclidean":
         return np.asarray(vech(ones), dtype=float)
-    raise ValueError(f'expected norm "frobenius" or "euclidean"; got {norm!r}{hint(norm, NORMS)}')
+    raise unknown("norm", norm, NORMS)
 
 
 def squared_distance(X: NDArray[np.float64], b: NDArray[np.float64], blocks: int | None = None) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from markov_icl.moments.compute import DEFAULT_MEMORY_GB
+from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.moments.problem import Posed, Problem, pose
 from markov_icl.recovery.certificate.attained import attained
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
@@ -112,12 +112,7 @@ def require_memory(size: int, memory: float) -> None:
     Raises:
         ValueError: with the memory that it needs.
     """
-    needed = _MATRICES * 8 * size**2 / 1e9
-    if not needed <= memory:
-        raise ValueError(
-            f"expected a proof within {memory:g} GB; got matrices of order {size}, about {needed:.3g} GB in all "
-            "(use a shorter length, or allow more memory)"
-        )
+    require(_MATRICES * 8 * size**2 / 1e9, memory, f"a proof with matrices of order {size:,}")
 
 
 def _search(lifted: Lift, *options: Any) -> Search:
