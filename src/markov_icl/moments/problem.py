@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from markov_icl.features import position
+from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.moments.compute import (
-    DEFAULT_MEMORY_GB,
     cheapest_exact,
     compute_moments,
     exact_rule,

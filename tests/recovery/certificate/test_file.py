@@ -59,7 +59,7 @@ def test_a_quadratic_travels_too(tmp_path: Path) -> None:
     loaded = Certificate.load(tmp_path / "a.certificate")
     assert loaded.task is None
     assert np.array_equal(loaded.moments.H, found.moments.H)
-    assert verify(loaded).lower == found.lower
+    assert 0 <= verify(loaded).lower - found.lower < 1e-11
 
 
 def test_every_altered_byte_is_refused(path: Path) -> None:

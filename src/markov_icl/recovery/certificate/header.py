@@ -16,6 +16,8 @@ __all__ = ["VERSION", "Header", "read_header"]
 VERSION = 3
 _MOST_BYTES = 1_000_000
 _MOST_DIGITS = 18
+_ROUNDED = 1e-10
+"""Share by which the ends of an older file are taken to be weaker than they say: no rounding was counted there."""
 _COUNT = Annotated[int, Field(ge=1, le=10**9)]
 
 
@@ -54,7 +56,7 @@ def read_header(text: str) -> tuple[Header, dict[str, Any]]:
     if len(text) > _MOST_BYTES:
         raise ValueError(f"expected a header of at most {_MOST_BYTES:,} characters; got {len(text):,}")
     try:
-        raw = json.loads(text, parse_constant=_no_number, parse_int=_whole)
+        raw = json.loads(text, parse_constant=_no_number, parse_int=_whole, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError("expected a header of plain fields; got one nested too deep") from None
     except json.JSONDecodeError as error:
@@ -74,7 +76,9 @@ def read_header(text: str) -> tuple[Header, dict[str, Any]]:
 
 
 def _from_version_2(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return an older header in the present form: its matrices were in the user's coordinates."""
+    """Return an older header in the present form: its matrices are in the user's coordinates, its ends plain floats."""
+    if "moment_error" in raw or "method" not in raw:
+        raise ValueError("expected the fields of version 2 in a certificate of that version; got others")
     task = raw.get("task")
     if isinstance(task, dict):
         found = task_from_header(task)
@@ -83,6 +87,9 @@ def _from_version_2(raw: dict[str, Any]) -> dict[str, Any]:
                 "expected a certificate of version 3; got 2, in other coordinates for these values (certify again)"
             )
     kept = {name: value for name, value in raw.items() if name != "method"}
+    for name, share in (("lower", -_ROUNDED), ("upper", _ROUNDED)):
+        if isinstance(kept.get(name), float):
+            kept[name] += share * abs(kept[name])
     return kept | {"version": VERSION, "moment_error": None}
 
 
@@ -97,6 +104,13 @@ def _in_words(error: ValidationError | TypeError) -> str:
     if first["type"] == "missing":
         return f"expected {field} in the header; got none"
     return f"expected {field} to be {wanted:.80}; got {first['input']!r:.40}"
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("expected every field of the header once; got one twice")
+    return fields
 
 
 def _no_number(word: str) -> float:
