@@ -18,7 +18,7 @@ from markov_icl.choices import hint
 from markov_icl.features import Numbers
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.scip import DEFAULT_MEMORY_GB, GlobalSolution, Stop, solve
-from markov_icl.hardness.separability import Instance, Planes, Status, planes_along
+from markov_icl.hardness.separability import Instance, Planes, Separability, planes_along
 
 __all__ = [
     "GAP",
@@ -254,7 +254,7 @@ class Decision:
         reason: in words.
     """
 
-    status: Status
+    status: Separability
     planes: Planes | None
     solution: GlobalSolution
     reason: str

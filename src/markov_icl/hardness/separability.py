@@ -20,10 +20,10 @@ from scipy.optimize import linprog
 from markov_icl.rationals import fraction, rational_matrix
 from markov_icl.tasks.kernels import as_fraction
 
-__all__ = ["Instance", "Obstruction", "Planes", "Status", "Verdict", "is_proof", "planes_along", "separate"]
+__all__ = ["Instance", "Obstruction", "Planes", "Separability", "Verdict", "is_proof", "planes_along", "separate"]
 
 Point = tuple[Fraction, ...]
-Status = Literal["separable", "inseparable", "undecided"]
+Separability = Literal["separable", "inseparable", "undecided"]
 
 MOST_OUTER = 20
 """Outer points up to which the oracle scans all ``2^(k'-1)`` assignments."""
@@ -107,7 +107,7 @@ class Verdict:
         reason: in words.
     """
 
-    status: Status
+    status: Separability
     planes: Planes | None
     obstructions: tuple[Obstruction, ...]
     programs: int
@@ -163,7 +163,7 @@ def separate(instance: Instance, time_limit: float | None = None) -> Verdict:
 
 
 def _verdict(
-    status: Status, planes: Planes | None, known: dict[int, Obstruction], programs: int, began: float, reason: str
+    status: Separability, planes: Planes | None, known: dict[int, Obstruction], programs: int, began: float, reason: str
 ) -> Verdict:
     return Verdict(status, planes, tuple(known.values()), programs, time.monotonic() - began, reason)
 

@@ -90,7 +90,7 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
     task = bar.add_task(label, total=1.0)
 
-    def update(share: float, detail: str = "") -> None:
+    def update(share: float | None, detail: str = "") -> None:
         bar.update(task, completed=share, description=f"{label} {detail}".strip())
 
     with _after_a_second(bar):

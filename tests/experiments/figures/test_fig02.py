@@ -7,7 +7,7 @@ from markov_icl.depth.profile import profile
 from markov_icl.experiments.claims.depth import preconditioned_descent
 from markov_icl.experiments.figures import fig02
 from markov_icl.experiments.figures.fig02 import SCALES, assemble, profile_points, read_figure_two, rises
-from markov_icl.experiments.runs.points import Outcome, Point
+from markov_icl.experiments.runs.points import FinishedRun, Point
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.interfaces.plots.depth import plot_figure_two
 from markov_icl.tasks.prompts import MarkovTask
@@ -26,7 +26,7 @@ def figure(profiles):
     settings = {"prompts": 60, "fronts": 2, "box": 2.0}
     return assemble(
         [
-            Outcome(
+            FinishedRun(
                 Spec("fig2", "restricted", TASK, settings=settings, seed=seed),
                 (Point("trained", "loss", 3.0, 0.5), *profile_points(one)),
             )

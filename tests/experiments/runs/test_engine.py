@@ -74,9 +74,9 @@ def test_rows_do_not_depend_on_workers_or_order(tmp_path):
     specs = grid(SMALL)
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     seen = []
-    alone = run_all(specs, here, workers=1, progress=lambda done, total: seen.append((done, total)))
+    alone = run_all(specs, here, workers=1, progress=lambda *said: seen.append(said))
     shared = run_all(specs[::-1], there, workers=3)
-    assert seen == [(k, 4) for k in range(5)]
+    assert seen == [(k / 4, f"{k} of 4 runs") for k in range(5)]
     assert (alone.computed, shared.computed) == (4, 4)
     assert alone.keys == shared.keys[::-1]
     assert rows_of(here, alone.keys) == rows_of(there, alone.keys)

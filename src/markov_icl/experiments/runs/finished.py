@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markov_icl.experiments.registry import EXPERIMENTS, figure
 from markov_icl.experiments.runs.devices import DEVICES, on_device
-from markov_icl.experiments.runs.points import Outcome
+from markov_icl.experiments.runs.points import FinishedRun
 from markov_icl.experiments.runs.spec import SCALES, code_of, run_key
 from markov_icl.experiments.runs.store import Store, default_store
 
@@ -18,7 +18,7 @@ SEEDS = 5
 
 def finished(
     name: str, scale: str, seeds: int = SEEDS, folder: Path | None = None, device: str = "cpu"
-) -> tuple[Outcome, ...] | None:
+) -> tuple[FinishedRun, ...] | None:
     """Return a figure's runs if the store has all of them, computed by this very code; None otherwise.
 
     Args:
@@ -33,13 +33,12 @@ def finished(
     except ValueError:
         return None
     chosen = figure(name)
-    assert chosen.specs is not None
     code = code_of(EXPERIMENTS[name])
     keys = [run_key(spec, code) for spec in on_device(chosen.specs(scale, seeds), device)]
     return tuple(map(store.read, keys)) if all(map(store.finished, keys)) else None
 
 
-def best_finished(name: str, folder: Path | None = None) -> tuple[Outcome, ...] | None:
+def best_finished(name: str, folder: Path | None = None) -> tuple[FinishedRun, ...] | None:
     """Return a figure's runs at the largest scale that is finished, those of a CPU first; None if there are none."""
     for scale in reversed(SCALES):
         for device in DEVICES:

@@ -32,7 +32,7 @@ def claims(
     chosen = chosen_claims(names or [])
     figures = {c.figure: best_finished(c.figure, store) for c in chosen if c.figure is not None}
     with output.progress_bar("claims") as progress:
-        found = check_claims(figures, chosen, lambda done, total: progress(done / total))
+        found = check_claims(figures, chosen, progress)
     if json:
         output.print_json({"claims": [_plain(one) for one in found]})
         return

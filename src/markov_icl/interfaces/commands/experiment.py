@@ -64,21 +64,22 @@ def workers_for(device: str, workers: int | None, engine: str) -> int | None:
 
 
 @contextmanager
-def run_progress(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback for finished and all runs; on a terminal it shows them with the time left."""
+def run_progress(label: str) -> Iterator[Callable[[float | None, str], None]]:
+    """Yield a callback for the share of finished runs; on a terminal it shows them with the time left."""
     import time
 
     from markov_icl.interfaces import output
 
     began = time.monotonic()
-    first: list[int] = []
+    first: list[float] = []
     with output.status_line(label) as show_line:
 
-        def progress(done: int, total: int) -> None:
+        def progress(share: float | None, words: str) -> None:
+            done = share or 0.0
             first[:] = first or [done]
             new = done - first[0]
-            left = f", {_duration((time.monotonic() - began) / new * (total - done))} left" if new else ""
-            show_line(f"{done} of {total} runs{left}")
+            left = f", {_duration((time.monotonic() - began) / new * (1 - done))} left" if new else ""
+            show_line(words + left)
 
         yield progress
 

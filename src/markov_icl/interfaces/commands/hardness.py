@@ -120,16 +120,12 @@ def scaling(
     plot: Plot = None,
 ) -> None:
     """Time against d: exact recovery beside SCIP on nearest recovery and on the general class."""
-    from markov_icl.analysis.hardness_scaling import Timing, hardness_scaling
+    from markov_icl.analysis.hardness_scaling import hardness_scaling
     from markov_icl.interfaces import output
 
     output.check_target(plot)
     with output.status_line("scaling") as show:
-
-        def progress(name: str, timing: Timing) -> None:
-            show(f"{name}, d = {timing.d}: {timing.seconds:.2f} s")
-
-        result = hardness_scaling(most, time_limit, seed, progress)
+        result = hardness_scaling(most, time_limit, seed, lambda _share, words: show(words))
     if plot is not None:
         from markov_icl.interfaces.plots.hardness import plot_scaling
 

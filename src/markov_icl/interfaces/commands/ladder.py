@@ -34,7 +34,8 @@ def ladder(
 
     output.check_target(plot)
     with output.status_line("ladder") as show:
-        result = compute(source.task, prompts, time_limit=time_limit, seed=seed, memory=memory, progress=show)
+        tell = lambda _share, words: show(words)  # noqa: E731
+        result = compute(source.task, prompts, time_limit=time_limit, seed=seed, memory=memory, progress=tell)
     if plot is not None:
         from markov_icl.interfaces.plots.optimum import plot_ladder
 

@@ -75,6 +75,7 @@ def evaluate(
     from markov_icl.analysis.evaluation import evaluate as score
     from markov_icl.analysis.evaluation import evaluate_held_out
     from markov_icl.interfaces import output
+    from markov_icl.progress import part
     from markov_icl.tasks.sampling import sample_prompts
     from markov_icl.tasks.spec import task_to_dict
 
@@ -87,8 +88,8 @@ def evaluate(
     chosen = None if predictors is None else [part.strip() for part in predictors.split(",")]
     models = _models(model or [])
     with output.progress_bar("evaluate") as progress:
-        asked, notes = _predictors(source, chosen, models, memory, seed, lambda share: progress(share / 2))
-        half = lambda share: progress((1 + share) / 2)  # noqa: E731
+        asked, notes = _predictors(source, chosen, models, memory, seed, part(progress, 0.0, 0.5))
+        half = part(progress, 0.5, 1.0)
         if source.data is None:
             table = score(source.task, asked, sample_prompts(source.task, count, seed), progress=half)
         else:
@@ -143,13 +144,14 @@ def _predictors(
     models: list[Predictor],
     memory: float,
     seed: int,
-    progress: Callable[[float], None],
+    progress: Callable[[float | None, str], None],
 ) -> tuple[list[Predictor], list[str]]:
     """Return the predictors and, for those found by optimization, what their loss is expected to be."""
     from markov_icl.analysis.evaluation import floor, standard_predictors
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.models.predictors import Constant
     from markov_icl.moments.system import Moments
+    from markov_icl.progress import either_way, part
     from markov_icl.recovery.search.fit import best as search
 
     form = fit = None
@@ -157,7 +159,7 @@ def _predictors(
     standard_predictors(source.task, chosen=[name for name in chosen or () if name not in ("optimum", "best")])
     if chosen is None or {"optimum", "best"} & set(chosen):
         try:
-            form = minimizer(source.task, memory=memory, seed=seed, progress=lambda share: progress(share / 2))
+            form = minimizer(source.task, memory=memory, seed=seed, progress=either_way(part(progress, 0.0, 0.5)))
         except ValueError as reason:
             if chosen is not None:
                 raise
@@ -170,9 +172,9 @@ def _predictors(
             )
         elif chosen is None or "best" in chosen:
             problem = form.moments if isinstance(form.moments, Moments) else source.task
-            fit = search(problem, seed=seed, progress=lambda done, of, _: progress(0.5 + done / of / 2))
+            fit = search(problem, seed=seed, progress=either_way(part(progress, 0.5, 1.0)))
             notes.append(f"best (b, A): expected loss {fit.loss:.8g}, an upper bound from a local search")
-    constant = floor(source.task, seed) if source.data is None else Constant(source.data.training_mean)
+    constant = floor(source.task) if source.data is None else Constant(source.data.training_mean)
     return [*standard_predictors(source.task, form, fit, models, constant, chosen)], notes
 
 

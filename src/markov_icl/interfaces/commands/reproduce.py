@@ -117,8 +117,6 @@ def _run(
     from markov_icl.experiments.runs.engine import run_all
 
     chosen = figure(name)
-    assert chosen.specs is not None
-    assert chosen.read is not None
     specs = on_device(chosen.specs(scale, seeds), device)
     used = device_of(specs)
     with run_progress(name) as progress:

@@ -161,16 +161,11 @@ def _check_save(save: Path | None, resume: bool) -> None:
 
 
 @contextmanager
-def _training_line() -> Iterator[Callable[[int, int, float], None]]:
+def _training_line() -> Iterator[Callable[[float | None, str], None]]:
     from markov_icl.interfaces import output
 
     with output.status_line("train") as show:
-
-        def progress(done: int, of: int, loss: float) -> None:
-            if done % 10 == 0 or done == of:
-                show(f"step {done:,} of {of:,}  loss {loss:.6f}")
-
-        yield progress
+        yield lambda _share, words: show(words)
 
 
 def _curriculum(text: str | None, context: int) -> Any:
@@ -228,7 +223,7 @@ def _show_training(source: Source, result: Any, seed: int, json: bool, plot: Pat
 
 
 def _placed(model: Any, source: Source, seed: int) -> Any:
-    from markov_icl.analysis.placement import place
+    from markov_icl.analysis.standing import place
     from markov_icl.interfaces import output
 
     with output.status_line("train") as show:

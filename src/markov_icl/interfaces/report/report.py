@@ -89,7 +89,7 @@ def write_report(
     tell = progress or (lambda _share: None)
     runs = figures_for_report(store, workers, lambda share: tell(0.7 * share))
     checked = check_claims(
-        {name: one.outcomes for name, one in runs.items()}, progress=lambda done, total: tell(0.7 + 0.2 * done / total)
+        {name: one.outcomes for name, one in runs.items()}, progress=lambda share, _: tell(0.7 + 0.2 * (share or 0.0))
     )
     findings = {one.claim.figure: one.finding for one in checked}
     findings |= {name: _own_finding(runs[name]) for name in OWN_FIGURES}
@@ -126,7 +126,6 @@ def _page(body: str) -> str:
 
 def _own_finding(runs: FigureRuns) -> Finding:
     read = figure(runs.name).read
-    assert read is not None
     return Finding(NOT_RUN, "", "-") if runs.outcomes is None else read(runs.outcomes)
 
 
