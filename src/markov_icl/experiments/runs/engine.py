@@ -19,6 +19,7 @@ from typing import Any
 
 from markov_icl.choices import unknown
 from markov_icl.experiments.registry import EXPERIMENTS, experiment
+from markov_icl.experiments.runs.finished import outdated
 from markov_icl.experiments.runs.points import FinishedRun, Point
 from markov_icl.experiments.runs.spec import Spec, code_of, run_key
 from markov_icl.experiments.runs.store import Store
@@ -148,6 +149,8 @@ def run_all(
     keys = [run_key(spec, code_of(EXPERIMENTS[experiment(spec.experiment).name])) for spec in specs]
     with shown(progress, "runs") as tell:
         queue = _Queue(dict(zip(keys, specs, strict=True)), store, tell)
+        if queue.pending:
+            _say_why(queue, tell)
         _drain(queue, workers, engine, address)
     if queue.failures:
         key, text = next(iter(queue.failures.items()))
@@ -156,6 +159,16 @@ def run_all(
                          f"{part} (seed {queue.specs[key].seed}): {text}")  # fmt: skip
     outcomes = tuple(store.read(key) for key in keys)
     return AllRuns(outcomes, tuple(keys), queue.computed, time.perf_counter() - began)
+
+
+def _say_why(queue: _Queue, tell: Tell) -> None:
+    """Note the runs of the same names that are not taken, since another version of the code computed them."""
+    wanted = {(s.experiment, s.part, s.scale, s.seed) for key, s in queue.specs.items() if key in queue.pending}
+    records = queue.store.records()
+    why = outdated(one for one in records if (one.experiment, one.part, one.scale, one.seed) in wanted)
+    if why:
+        queue.store.notes.append(why)
+        tell(None, why)
 
 
 def _drain(queue: _Queue, workers: int | None, engine: str, address: str | None) -> None:

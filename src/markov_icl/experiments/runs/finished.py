@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from markov_icl.experiments.registry import EXPERIMENTS, figure
 from markov_icl.experiments.runs.devices import DEVICES, on_device
+from markov_icl.experiments.runs.index import Record
 from markov_icl.experiments.runs.points import FinishedRun
 from markov_icl.experiments.runs.spec import SCALES, code_of, run_key
 from markov_icl.experiments.runs.store import Store, default_store
 
-__all__ = ["SEEDS", "best_finished", "finished"]
+__all__ = ["SEEDS", "best_finished", "finished", "outdated"]
 
 SEEDS = 5
 """Of every trained curve, unless somebody asks for more."""
@@ -36,6 +38,20 @@ def finished(
     code = code_of(EXPERIMENTS[name])
     keys = [run_key(spec, code) for spec in on_device(chosen.specs(scale, seeds), device)]
     return tuple(map(store.read, keys)) if all(map(store.finished, keys)) else None
+
+
+def outdated(records: Iterable[Record]) -> str:
+    """Say how many runs another version of the code computed, which are never taken for runs of this one.
+
+    Returns:
+        One line; empty if there are none.
+    """
+    old = 0
+    for one in records:
+        code = code_of(EXPERIMENTS[one.experiment]) if one.experiment in EXPERIMENTS else None
+        old += code is None or (one.version, one.digest) != (code.version, code.digest)
+    runs = f"{old} run{'s' * (old > 1)}"
+    return f"{runs} of another version of the code: reproduce and sweep compute them again" if old else ""
 
 
 def best_finished(name: str, folder: Path | None = None) -> tuple[FinishedRun, ...] | None:

@@ -129,8 +129,12 @@ def _nothing() -> Outcome:
 
 
 def _show_list(place: Store, experiment: str) -> Outcome:
+    from markov_icl.experiments.runs.finished import outdated
+
     records = [r for r in place.records() if experiment in (_ALL, r.experiment)]
     newest = list(reversed(records))[:_MOST_LINKS]
+    why = outdated(records)
+    old = f" Among them {why}." if why else ""
     figures = [name for name in place.figures() if experiment == _ALL or name.partition("-")[0] == experiment]
     links = [(f"figure {name}", f"/runs?show={name}") for name in figures]
     links += [(_title(r), f"/runs?show={r.key[:_SHORT]}") for r in newest]
@@ -141,7 +145,7 @@ def _show_list(place: Store, experiment: str) -> Outcome:
     of = "" if experiment == _ALL else f" of {experiment}"
     older = f" Links open the newest {_MOST_LINKS}." if len(records) > _MOST_LINKS else ""
     words = f"**{_counted(len(records), 'finished run')}{of}**{said} and {_counted(len(figures), 'figure')}. " + (
-        f"Choose one below, or a mark in the picture.{older}" if records else _EMPTY
+        f"Choose one below, or a mark in the picture.{older}{old}" if records else _EMPTY
     )
     rows: tuple[dict[str, object], ...] = tuple(vars(r) for r in reversed(records))[:_MOST_ROWS]
     pictures = (_draw_list(records),) if records else ()
