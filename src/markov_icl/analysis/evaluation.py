@@ -150,6 +150,7 @@ def evaluate(
     names = [p.name for p in predictors]
     if len(set(names)) < len(names):
         raise ValueError(f"expected predictors with different names; got {max(names, key=names.count)!r} twice")
+    # One predictor after another on the same prompts: differences from Bayes are paired, and their errors small.
     scores, notes, ceiling = [], [], None
     with shown(progress, "evaluate") as tell:
         for k, predictor in enumerate(predictors):
@@ -163,6 +164,7 @@ def evaluate(
                 scores.append(_score(task, predictor.name, predicted, prompts, time.perf_counter() - began))
                 if isinstance(predictor, Bayes):
                     ceiling = scores[-1].losses
+    # Prompts that share chains are not independent: their group is the observation.
     cluster = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     rows = tuple(_row(score, ceiling, cluster) for score in scores)
     return Evaluation(task, count, None if groups is None else int(cluster.max()) + 1, rows, tuple(notes))

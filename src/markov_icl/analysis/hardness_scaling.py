@@ -20,8 +20,9 @@ from markov_icl.recovery.factor import recover
 __all__ = ["Scaling", "Timing", "hardness_scaling", "planted"]
 
 EASY = (2, 4, 8, 15, 30, 60)
-_REPEATS = 3
-_MOST = 6
+"""Sizes of exact recovery, each about twice the one before: its growth is a line on logarithmic axes."""
+_REPEATS, _MOST = 3, 6
+"""Instances a size, and the largest size of the hard problems where SCIP does not meet the time limit before."""
 
 
 @dataclass(frozen=True)

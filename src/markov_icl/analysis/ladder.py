@@ -115,8 +115,10 @@ def ladder(
             form = solve(system)
         how = "in fractions" if form.error == "exact" else form.error.removeprefix("estimate: ")
         kind = "estimate" if form.error.startswith("estimate") else "exact"
+        # What needs no layer is known exactly, or up to the rule's error.
         rungs = [*_constants(task), Rung("enlarged space, f~*", form.loss, form.loss_error or 0.0, kind, how)]
         notes, price = [], 0.0
+        # f* is the one hard number: the certificate says what it is, a search only what it is not above.
         if prove:
             assert system is not None
             tell(0.1, "certificate")

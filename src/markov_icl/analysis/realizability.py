@@ -74,6 +74,7 @@ def realizability_map(
     loss = np.empty((len(starts), len(n)))
     b, A = np.full((2, len(starts), len(n), 2), np.nan)
     errors = [np.nan]
+    # The sign of the discriminant decides, so it is taken from fractions; the formula is then tried in floats.
     with shown(progress, "points") as tell:
         for i, start in enumerate(starts):
             for k, context in enumerate(n):

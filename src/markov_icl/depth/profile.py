@@ -152,9 +152,11 @@ def profile(
     fronts = min(prompts, _FRONT_PROMPTS[method]) if fronts is None else fronts
     if not 1 <= fronts <= prompts:
         raise ValueError(f"expected 1 to {prompts} prompts with fronts; got {fronts}")
+    # The recursion of Theorem 4.1 gives every layer's iterates at once; few prompts hold it to the layers themselves.
     drawn = sample_prompts(task, prompts, np.random.default_rng([seed, _FRESH]))
     path = _bounded_descent(model, drawn)
     few = Prompts(*(v[:_EQUIVALENCE_PROMPTS] for v in (drawn.context, drawn.query, drawn.target)))
+    # A front belongs to one prompt and costs far more than a score, so few prompts have one.
     far: dict[str, list[Float[np.ndarray, "L1"]]] = {name: [] for name in FRONTS}
     unbounded: set[str] = set()
     with shown(progress, "fronts") as tell:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RestrictedFit", "best_restricted"]
 
-_CHUNK = 2000
+_CHUNK = 2000  # prompts whose contexts are held at once
 _SELECTION = 1  # streams of their own, so that no start is judged on prompts it was trained on
 _JUDGEMENT = 3
 
@@ -82,6 +82,7 @@ def best_restricted(
         raise ValueError(f"expected starts, steps, batch, judged >= 1; got {starts}, {steps}, {batch}, {judged}")
     import torch
 
+    # Starts are compared on prompts of their own, so that the reported loss is not the least of several noisy ones.
     decide = _statistics(task, judged, np.random.default_rng([seed, _SELECTION]))
     scale = float((40 * decide[0].trace(axis1=1, axis2=2).mean()) ** -0.5)
     found: list[_Start] = []
@@ -100,6 +101,7 @@ def best_restricted(
             else:
                 loss = float(_errors(model, *decide).mean())
                 found.append(_Start(loss if np.isfinite(loss) else np.inf, model, losses))
+    # The winner is judged on prompts that did not choose it: its loss has no bias.
     best = min(found, key=lambda one: one.loss)
     if not np.isfinite(best.loss):
         raise failure or ValueError(f"expected a start that converges; got {starts} that diverged (lower the rate)")

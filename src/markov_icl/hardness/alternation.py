@@ -16,6 +16,7 @@ from markov_icl.hardness.program import BilinearProgram, Entry
 __all__ = ["Alternation", "alternate"]
 
 _MOST_ROUNDS = 100
+"""A guard only: every round lowers the objective at a vertex, so a start ends by itself."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ __all__ = ["KINDS", "generate"]
 
 Points = NDArray[np.int64]
 _TRIES = 2000
+"""Random pairs of planes that are tried before the arguments are refused."""
 
 
 def generate(kind: str, inner: int = 6, outer: int = 6, dimension: int = 2, spread: int = 6, seed: int = 0) -> Instance:

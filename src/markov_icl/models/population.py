@@ -26,11 +26,15 @@ from markov_icl.threads import blas_threads
 __all__ = ["POPULATION_OPTIMIZERS", "PopulationResult", "train_population"]
 
 POPULATION_OPTIMIZERS = ("lbfgs", "gd")
-_FINISHED = 4
-_SCREENING_STEPS = 60
+_FINISHED, _SCREENING_STEPS = 4, 60
+"""Lengths 3 to 6, 60 trainings: after 60 steps even one start followed was enough, after 20 four missed the best 4
+times."""
 _START_SCALE = 0.3
+"""Of these trainings 3 end higher from starts of scale 1, none from 0.1."""
 _ARMIJO = 1e-4
+"""Nocedal & Wright (2006), section 3.1."""
 _ROUNDING = 1e5
+"""Tolerances up to which a gradient counts as zero where the line search finds no descent above rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,7 @@ def train_population(
     run_down = _lbfgs if optimizer == "lbfgs" else _gradient_descent
     rng = np.random.default_rng(seed)
     limit = tolerance * moments.y2
+    # Most starts end in the same few minima: all are followed for a while, only the lowest to the end.
     with blas_threads(moments.size), shown(progress, "train") as tell:
         runs = []
         for done in range(starts):

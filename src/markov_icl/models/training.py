@@ -37,6 +37,7 @@ _GPU_LOOK = 100
 _TOLD = 10
 """Steps between two words on the loss."""
 _CHUNK = 4096
+"""Held-out prompts scored at once, which bounds memory."""
 
 
 @dataclass(frozen=True)

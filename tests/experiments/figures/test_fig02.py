@@ -12,6 +12,7 @@ from markov_icl.experiments.runs.spec import Spec
 from markov_icl.interfaces.plots.depth import plot_figure_two
 from markov_icl.tasks.prompts import MarkovTask
 from tests.depth.parameters import random_model
+from tests.experiments.figures.small_figures import assert_drawn
 
 TASK = MarkovTask(length=4, context=20)
 
@@ -58,7 +59,7 @@ def test_the_figure_says_what_its_rows_say(figure, profiles):
     assert figure.closest("both")[0] == figure.distances["both"][0].argmin()
     finding = read_figure_two(figure)
     assert "joint rise" in finding.verdict
-    plot_figure_two(figure).canvas.draw()
+    assert_drawn(plot_figure_two(figure))
 
 
 def test_the_verdict_follows_the_numbers(figure):

@@ -19,7 +19,7 @@ from markov_icl.interfaces.plots.paper_figures import PLOTS
 from markov_icl.models.predictors import Bayes, EmpiricalCounts, Enlarged
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts
-from tests.experiments.figures.small_figures import shrink
+from tests.experiments.figures.small_figures import assert_drawn, shrink
 
 TASK = MarkovTask(length=4, context=12)
 
@@ -39,7 +39,7 @@ def test_runs_are_read_and_drawn(name):
     finding = chosen.read(outcomes)
     assert finding.verdict
     assert finding.computed
-    PLOTS[name](outcomes).canvas.draw()
+    assert_drawn(PLOTS[name](outcomes))
 
 
 @pytest.mark.parametrize("name", FIGURES)

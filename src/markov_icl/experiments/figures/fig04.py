@@ -33,6 +33,7 @@ _SCALES: dict[str, dict[str, Any]] = {
 standard error of 0.02 would hide everything: we score on 10,000."""
 _BAYES_PROMPTS = 200_000
 _SAME = 1e-3
+"""Two ends this close are called nearly the same loss, in squared states."""
 
 
 def specs(scale: str, seeds: int) -> tuple[Spec, ...]:

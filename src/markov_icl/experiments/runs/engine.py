@@ -30,8 +30,8 @@ __all__ = ["ENGINES", "AllRuns", "compute", "run_all"]
 
 ENGINES = ("loky", "ray")
 """Names of those that can compute runs."""
-_DEATHS = 3
-_POLL_SECONDS = 0.3
+_DEATHS, _POLL_SECONDS = 3, 0.3
+"""Dead workers in a row without a finished run that end the work; wait where others compute what is left."""
 _WATCH, _WATCH_SECONDS = "markov-icl parent", 1.0
 
 
