@@ -11,7 +11,7 @@ from markov_icl.experiments.figures import minima as minima_figure
 def assert_drawn(figure):
     """Every panel has data, a name for what its axes show, and, with several lines, a legend in the figure."""
     figure.canvas.draw()
-    panels = [axis for axis in figure.axes if axis.axison and axis.get_label() != "<colorbar>"]
+    panels = [axis for axis in figure.axes if axis.get_visible() and axis.axison and axis.get_label() != "<colorbar>"]
     assert panels
     for axis in panels:
         assert axis.has_data()
