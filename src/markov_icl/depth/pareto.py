@@ -47,7 +47,7 @@ _CLOUD = (0.02, 0.1, 0.4)
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """Points that nothing else looked at dominates.
+    """The points, of all that were evaluated, that no other dominates.
 
     Attributes:
         w: where they are, ``[F, J]``.

@@ -244,7 +244,7 @@ def independent_set(
     deadline = math.inf if time_limit is None else began + time_limit
     instance = graph_instance(graph)
     at_most = independence_bound(instance)
-    found, b, used = _descend(instance, at_most, starts, seed, began + (deadline - began) / 2)
+    found, b, used = _least_distance(instance, at_most, starts, seed, began + (deadline - began) / 2)
     members = round_to_set(instance, b)
     # The distance is a function of alpha that falls with it: an upper bound on alpha is a lower bound on the distance.
     left = None if time_limit is None else max(deadline - time.monotonic(), 0.0)
@@ -276,7 +276,7 @@ def independent_set(
     )
 
 
-def _descend(
+def _least_distance(
     instance: GraphInstance, at_most: int, starts: int, seed: int, deadline: float
 ) -> tuple[float, Float[np.ndarray, " v"], int]:
     """Return the least distance found, its ``b`` and the starts made; at least one is."""

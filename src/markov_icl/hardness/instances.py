@@ -57,7 +57,7 @@ def _random(rng: np.random.Generator, inner: int, outer: int, dimension: int, sp
 
 
 def _separable(rng: np.random.Generator, inner: int, outer: int, dimension: int, spread: int) -> tuple[Points, Points]:
-    """Draw planes with whole normals until the grid has points of all sorts, then take them from there.
+    """Draw planes with integer normals until the grid has points on every side, then pick points among these.
 
     Two or more outer points include one beyond each plane alone.
     """

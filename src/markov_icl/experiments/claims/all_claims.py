@@ -28,7 +28,7 @@ class Checked:
 
 
 def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
-    """Return the claims that state these, all if there are none; ``fig5`` is ``Fig. 5``, spaces and case are free.
+    """Return the claims of these names, or all; ``fig5`` stands for ``Fig. 5``, without regard to spaces and case.
 
     Raises:
         ValueError: if a name is no statement of the paper that the table knows.

@@ -172,7 +172,7 @@ def _say_why(queue: _Queue, tell: Tell) -> None:
 
 
 def _drain(queue: _Queue, workers: int | None, engine: str, address: str | None) -> None:
-    """Compute until nothing is pending; begin again where workers died, wait where others are at the rest."""
+    """Compute until nothing is pending: go on after a worker died, wait for what another process computes."""
     deaths = 0
     while queue.pending:
         before = len(queue.pending)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from markov_icl.interfaces.explorer.pictures.colours import INK
 from markov_icl.interfaces.explorer.pictures.drawing import COLOURS, SEQUENCE, SIGNED, new_figure
-from markov_icl.interfaces.explorer.trained_models import Kept
+from markov_icl.interfaces.explorer.trained_models import TrainedModels
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
 from markov_icl.progress import Tell, part
 
@@ -91,7 +91,7 @@ def _command(values: Values) -> str:
     )
 
 
-_KEPT: Kept[TrainResult] = Kept()
+_KEPT: TrainedModels[TrainResult] = TrainedModels()
 
 
 def _trained(

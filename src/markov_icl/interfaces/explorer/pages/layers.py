@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from markov_icl.interfaces.explorer.pictures.colours import INK, text_on
 from markov_icl.interfaces.explorer.pictures.drawing import COLOURS, FAINT, cell_text, heat_map, largest, new_figure
-from markov_icl.interfaces.explorer.trained_models import Kept
+from markov_icl.interfaces.explorer.trained_models import TrainedModels
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Values, View
 from markov_icl.progress import Tell, part
 
@@ -69,7 +69,7 @@ def _task(states: int, length: int, context: int) -> MarkovTask:
     return task
 
 
-_KEPT: Kept[LinearSelfAttention] = Kept()
+_KEPT: TrainedModels[LinearSelfAttention] = TrainedModels()
 
 
 def _layers(task: MarkovTask, depth: int, steps: int, seed: int, tell: Tell) -> LinearSelfAttention:
