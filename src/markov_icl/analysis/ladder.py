@@ -122,7 +122,8 @@ def ladder(
         if prove:
             assert system is not None
             tell(0.1, "certificate")
-            proof = certify(system, tolerance, time_limit, either_way(part(tell, 0.1, 0.9)), seed, memory=memory)
+            told = either_way(part(tell, 0.1, 0.9))
+            proof = certify(system, tolerance, time_limit, progress=told, seed=seed, memory=memory)
             rungs.append(_proved(proof, form))
             price = max(proof.lower - form.loss, 0.0)
         elif (found := _searched(form, part(tell, 0.1, 0.9))) is not None:
@@ -172,7 +173,7 @@ def _searched(form: ClosedForm, tell: Tell) -> Rung | None:
     quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
     quick = length <= QUICK_LENGTH
     starts, guesses = (0, _lowest_guesses(quadratic)) if quick else (_RANDOM_STARTS, [])
-    fit = search(quadratic, 1, starts, 0, guesses, not quick, either_way(tell))
+    fit = search(quadratic, 1, starts, 0, guesses, not quick, progress=either_way(tell))
     count = fit.random_starts + fit.informed_starts
     return Rung(_LAYER, fit.loss, 0.0, "upper bound", f"best found from {count} starts")
 

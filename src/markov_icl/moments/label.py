@@ -115,17 +115,17 @@ def _by_counts(task: MarkovTask, prior: DirichletPrior) -> Numbers | None:
     start = sum((weight * query[0] for weight, query, _ in start_laws(task, np.empty(0), 0, exact=True)), 0)
     alpha = [[rational(a) for a in row] for row in prior.alpha]
     law: dict[tuple[int, tuple[Any, ...]], Any] = {(row, ()): share for row, share in enumerate(start) if share}
-    for _ in range(task.length - task.order):
+    for left in reversed(range(task.length - task.order)):
+        if left and len(law) > _HISTORIES:
+            return None
         grown: defaultdict[tuple[int, tuple[Any, ...]], Any] = defaultdict(flint.fmpq)
         for (row, history), share in law.items():
             counts = dict(history)
             after = [a + counts.get((row, s), 0) for s, a in enumerate(alpha[row])]
             part = share / sum(after)
             for s, weight in enumerate(after):
-                longer = {**counts, (row, s): counts.get((row, s), 0) + 1}
+                longer = {**counts, (row, s): counts.get((row, s), 0) + 1} if left else {}
                 grown[(row * task.states + s) % task.rows, tuple(sorted(longer.items()))] += part * weight
-        if len(grown) > _HISTORIES:
-            return None
         law = grown
     shares = np.array([flint.fmpq(0)] * task.states, dtype=object)
     for (row, _), share in law.items():
