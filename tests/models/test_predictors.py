@@ -16,6 +16,7 @@ from markov_icl.features import phi, predict
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.models import counts
 from markov_icl.models.baselines import CLASSIFIERS
+from markov_icl.models.bayes import posterior_variance
 from markov_icl.models.lsa import LinearSelfAttention
 from markov_icl.models.predictors import (
     Bayes,
@@ -253,6 +254,21 @@ def test_regression_posterior_is_the_limit_of_little_noise(task):
     covariance = X @ X.transpose(0, 2, 1) + noise * np.eye(task.context)
     weight = X.transpose(0, 2, 1) @ np.linalg.solve(covariance, y[:, :, None])
     np.testing.assert_allclose(posterior_mean(task, drawn), (drawn.query[:, None] @ weight)[:, 0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [MarkovTask(states=3, length=3, context=4), MarkovTask(prior=fixed_kernel([["0.7", "0.3"], ["0.4", "0.6"]])),
+     RegressionTask(2, 1, SIGMA), RegressionTask(2, 5)],
+    ids=["Dirichlet", "one kernel", "fewer examples than features", "weights known"],
+)  # fmt: skip
+def test_the_mean_posterior_variance_is_the_bayes_loss_with_less_noise(task):
+    drawn = sample_prompts(task, 20_000, 0)
+    losses = (posterior_mean(task, drawn) - drawn.target) ** 2
+    variances = posterior_variance(task, drawn)
+    assert abs((losses - variances).mean()) <= 6 * (losses - variances).std() / np.sqrt(len(losses)) + 1e-12
+    assert variances.std() <= losses.std() + 1e-12
+    assert variances.min() >= 0
 
 
 def test_regression_posterior_by_brute_force():

@@ -128,7 +128,7 @@ def test_a_killed_run_resumes_to_the_same_curve(tmp_path):
     assert start("whole").wait() == 0
     file = tmp_path / "killed.safetensors"
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         child = start("killed")
         while not file.exists() and child.poll() is None:
             time.sleep(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,12 @@ from markov_icl.models.predictors import (
 )
 from markov_icl.models.protocol import chain_states, check_columns
 from markov_icl.models.scores import mean_and_error, nearest_state
+from markov_icl.moments.label import label_law
+from markov_icl.progress import Progress, shown
 from markov_icl.recovery.search.fit import Fit
 from markov_icl.tasks.data import SequenceData
 from markov_icl.tasks.prompts import MarkovTask, Task
-from markov_icl.tasks.sampling import Prompts, sample_prompts
+from markov_icl.tasks.sampling import Prompts
 
 __all__ = [
     "REGRESSION",
@@ -44,8 +46,7 @@ __all__ = [
 ]
 
 REGRESSION = ("bayes", "linear", "optimum", "best", "constant")
-"""Predictors that make sense without states."""
-_FLOOR_DRAWS = 20_000
+"""Those that make sense without states."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def evaluate(
     predictors: Sequence[Predictor],
     prompts: Prompts,
     groups: Integer[np.ndarray, "P"] | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> Evaluation:
     """Score every predictor on the same prompts.
 
@@ -130,7 +131,7 @@ def evaluate(
         prompts: of the task, seen by no predictor before.
         groups: a number for each prompt; prompts of one group share chains, and standard errors treat the group as
             one observation.
-        progress: called with the finished share, 0 to 1.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: for prompts of another task, predictions of a wrong shape, or names that repeat.
@@ -144,27 +145,27 @@ def evaluate(
     names = [p.name for p in predictors]
     if len(set(names)) < len(names):
         raise ValueError(f"expected predictors with different names; got {max(names, key=names.count)!r} twice")
+    # One predictor after another on the same prompts: differences from Bayes are paired, and their errors small.
     scores, notes, ceiling = [], [], None
-    for k, predictor in enumerate(predictors):
-        began = time.perf_counter()
-        try:
-            predicted = predictor.predict(prompts)
-        except NotApplicable as reason:
-            notes.append(f"{predictor.name} left out: {reason}")
-        else:
-            scores.append(_score(task, predictor.name, predicted, prompts, time.perf_counter() - began))
-            if isinstance(predictor, Bayes):
-                ceiling = scores[-1].losses
-        if progress is not None:
-            progress((k + 1) / len(predictors))
+    with shown(progress, "evaluate") as tell:
+        for k, predictor in enumerate(predictors):
+            tell(k / len(predictors), predictor.name)
+            began = time.perf_counter()
+            try:
+                predicted = predictor.predict(prompts)
+            except NotApplicable as reason:
+                notes.append(f"{predictor.name} left out: {reason}")
+            else:
+                scores.append(_score(task, predictor.name, predicted, prompts, time.perf_counter() - began))
+                if isinstance(predictor, Bayes):
+                    ceiling = scores[-1].losses
+    # Prompts that share chains are not independent: their group is the observation.
     cluster = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     rows = tuple(_row(score, ceiling, cluster) for score in scores)
     return Evaluation(task, count, None if groups is None else int(cluster.max()) + 1, rows, tuple(notes))
 
 
-def evaluate_held_out(
-    data: SequenceData, predictors: Sequence[Predictor], progress: Callable[[float], None] | None = None
-) -> Evaluation:
+def evaluate_held_out(data: SequenceData, predictors: Sequence[Predictor], progress: Progress = False) -> Evaluation:
     """Score predictors on the held-out prompts of real sequences; each held-out group is one observation."""
     groups = np.repeat(np.arange(len(data.group_sizes)), data.group_sizes)
     return evaluate(data.task, predictors, data.held_out, groups, progress)
@@ -246,15 +247,8 @@ def standard_predictors(
     return (*(made[name]() for name in PREDICTORS if name in names and name in made), *models)
 
 
-def floor(task: Task, seed: int = 0) -> Constant:
-    """Return the predictor that knows the law of the label and nothing of the prompt.
-
-    The law is estimated from 20,000 labels drawn for the purpose, which adds a 20,000th of a label's variance to
-    the loss; for regression the mean is 0.
-    """
+def floor(task: Task) -> Constant:
+    """Return the predictor that knows the law of the label and nothing of the prompt; for regression the mean is 0."""
     if not isinstance(task, MarkovTask):
         return Constant(0.0)
-    drawn = sample_prompts(replace(task, context=1), _FLOOR_DRAWS, np.random.default_rng([seed, _FLOOR_DRAWS]))
-    assert drawn.query_states is not None
-    shares = np.bincount(drawn.query_states[:, -1], minlength=task.states) / _FLOOR_DRAWS
-    return Constant(tuple(float(q) for q in shares))
+    return Constant(tuple(float(share) for share in label_law(task).shares))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,13 +14,15 @@ from markov_icl.hardness.global_nearest import nearest_globally
 from markov_icl.hardness.instances import generate
 from markov_icl.hardness.reduction import decide, reduce
 from markov_icl.hardness.scip import require_scip
+from markov_icl.progress import Progress, Tell, shown
 from markov_icl.recovery.factor import recover
 
 __all__ = ["Scaling", "Timing", "hardness_scaling", "planted"]
 
 EASY = (2, 4, 8, 15, 30, 60)
-_REPEATS = 3
-_MOST = 6
+"""Sizes of exact recovery, each about twice the one before: its growth is a line on logarithmic axes."""
+_REPEATS, _MOST = 3, 6
+"""Instances a size, and the largest size of the hard problems where SCIP does not meet the time limit before."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def hardness_scaling(
     most: int = EASY[-1],
     time_limit: float = 10.0,
     seed: int = 0,
-    progress: Callable[[str, Timing], None] | None = None,
+    progress: Progress = False,
 ) -> Scaling:
     """Time all three problems; each of the two hard ones grows until SCIP meets the time limit.
 
@@ -69,7 +71,7 @@ def hardness_scaling(
         most: largest ``d`` of exact recovery.
         time_limit: seconds for each SCIP run.
         seed: of the instances.
-        progress: called with the problem's name after each size.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: if an argument is out of range, or without pyscipopt.
@@ -77,25 +79,25 @@ def hardness_scaling(
     if most < 1 or not 0 < time_limit < np.inf:
         raise ValueError(f"expected a largest d >= 1 and a positive time limit; got {most} and {time_limit}")
     require_scip()
-    tell = progress or (lambda _name, _timing: None)
     sizes = [d for d in EASY if d < most] + [most]
-    exact = _series("exact recovery", ((d, _exact(d, seed)) for d in sizes), tell)
-    nearest = _series("nearest recovery", ((d, _nearest(d, seed, time_limit)) for d in range(1, _MOST + 1)), tell)
-    general = _series("general class", (_general(n, seed, time_limit) for n in range(1, _MOST + 1)), tell)
+    with shown(progress, "scaling") as tell:
+        exact = _series("exact recovery", ((d, _exact(d, seed)) for d in sizes), tell)
+        nearest = _series("nearest recovery", ((d, _nearest(d, seed, time_limit)) for d in range(1, _MOST + 1)), tell)
+        general = _series("general class", (_general(n, seed, time_limit) for n in range(1, _MOST + 1)), tell)
     return Scaling(exact, nearest, general, time_limit)
 
 
 Runs = Sequence[tuple[float, bool, int]]
 
 
-def _series(name: str, sizes: object, tell: Callable[[str, Timing], None]) -> tuple[Timing, ...]:
+def _series(name: str, sizes: Iterable[tuple[int, Runs]], tell: Tell) -> tuple[Timing, ...]:
     found: list[Timing] = []
-    for d, runs in sizes:  # type: ignore[attr-defined]
+    for d, runs in sizes:
         seconds, solved, nodes = (np.array(column) for column in zip(*runs, strict=True))
         found.append(
             Timing(d, float(np.median(seconds)), bool(2 * solved.sum() >= len(solved)), float(np.median(nodes)))
         )
-        tell(name, found[-1])
+        tell(None, f"{name}, d = {d}: {found[-1].seconds:.2f} s")
         if not found[-1].solved:
             break
     return tuple(found)

@@ -172,14 +172,14 @@ def _over_heads(maps: Float[np.ndarray, "P H n n"]) -> Float[np.ndarray, "1 H 1 
 
 
 def _allowed(kind: str, n: int) -> Bool[np.ndarray, "n n"]:
-    """Return which pairs count: GPT-2 looks back only, the others at all chains; the own chain would hide the rest."""
+    """Return which pairs are compared: with GPT-2 a chain and earlier ones, else all; no chain with itself."""
     if kind != "gpt2":
         return ~np.eye(n, dtype=bool)
     return np.tril(np.ones((n, n), dtype=bool), -1)
 
 
 def shares(weights: Float[np.ndarray, "P n n"], allowed: Bool[np.ndarray, "n n"]) -> Float[np.ndarray, "P n n"]:
-    """Return what a chain (row) takes from another over the mean of what it takes in size; nan where it may not.
+    """Return every weight over the mean size of the weights in its row; nan where a chain may not look.
 
     Linear attention has weights of both signs, so the mean is that of their sizes.
     """

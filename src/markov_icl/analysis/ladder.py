@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from markov_icl.analysis.evaluation import evaluate, floor
-from markov_icl.landscape.direct import solve_dense, solve_rational
+import numpy as np
+from numpy.typing import NDArray
+
+from markov_icl.landscape.closed_form import ClosedForm
+from markov_icl.landscape.direct import solve
 from markov_icl.memory import DEFAULT_MEMORY_GB
-from markov_icl.models.predictors import Bayes, Predictor
+from markov_icl.models.bayes import posterior_variance
+from markov_icl.models.protocol import NotApplicable
 from markov_icl.moments.compute import cheapest_exact
-from markov_icl.moments.problem import is_estimate
-from markov_icl.moments.system import RationalMoments
+from markov_icl.moments.label import label_law
+from markov_icl.moments.problem import pose
+from markov_icl.progress import Progress, Tell, either_way, part, shown
+from markov_icl.recovery.certificate.attained import enlarged
+from markov_icl.recovery.certificate.certificate import Certificate
+from markov_icl.recovery.factor import recover
+from markov_icl.recovery.search.fit import search
+from markov_icl.recovery.search.projection import forms, frame, project
+from markov_icl.recovery.search.quadratic import Dense
+from markov_icl.recovery.search.starts import balance, informed_starts
 from markov_icl.recovery.solver.certify import certify, require_memory
-from markov_icl.tasks.prompts import Task
+from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.tasks.sampling import sample_prompts
 
-__all__ = ["Ladder", "Rung", "ladder"]
+__all__ = ["LONGEST_SEARCH", "QUICK_LENGTH", "Ladder", "Rung", "ladder"]
+
+LONGEST_SEARCH = 12
+"""Without a proof longer chains get no best loss of a layer: the search takes minutes there."""
+QUICK_LENGTH, _FOLLOWED = 6, 8
+"""Up to this length so many guesses are followed down: on 100 tasks one of them led to the best of all the guesses."""
+_RANDOM_STARTS = 48
+_LAYER = "one layer, f*"
 
 
 @dataclass(frozen=True)
@@ -27,7 +45,8 @@ class Rung:
         name: of what has it.
         loss: mean squared error, in squared states.
         error: half-width of the interval it is known to lie in, or one standard error of an estimate.
-        kind: ``exact``, ``certified``, ``bound`` (valid, but wider than the tolerance) or ``estimate``.
+        kind: ``exact``, ``certified``, ``bound`` (valid, but wider than the tolerance), ``upper bound`` (from a local
+            search) or ``estimate``.
         note: how the number was found.
     """
 
@@ -45,13 +64,18 @@ class Ladder:
     Attributes:
         rungs: from the largest loss, that of always answering 0, down. A layer without intercept may stand above the
             best constant. Bayes is missing where it has no closed form.
-        price: lower end of ``f* - f~*``: what real parameters cost at least.
+        price: proved ends of ``f* - f~*``, what real parameters cost, in squared states; None without a proof.
         notes: what was left out, and why.
     """
 
     rungs: tuple[Rung, ...]
-    price: float
+    price: tuple[float, float] | None
     notes: tuple[str, ...]
+
+    @property
+    def layer(self) -> Rung | None:
+        """Return the rung of one layer; None where it was not searched for."""
+        return next((rung for rung in self.rungs if rung.name == _LAYER), None)
 
 
 def ladder(
@@ -61,48 +85,108 @@ def ladder(
     time_limit: float | None = None,
     seed: int = 0,
     memory: float = DEFAULT_MEMORY_GB,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress = False,
+    *,
+    prove: bool = True,
+    form: ClosedForm | None = None,
 ) -> Ladder:
-    """Return ``E y^2``, the best constant, the certified ``f*`` of one layer, ``f~*``, and Bayes.
+    """Return ``E y^2``, the best constant, ``f*`` of one layer, ``f~*``, and Bayes.
 
     Args:
         task: what is predicted.
-        prompts: fresh ones, on which Bayes and the constant are estimated.
-        tolerance: of the certificate, in squared states.
+        prompts: fresh ones, on which Bayes is estimated.
+        tolerance: of the certificate, as a share of ``E y^2``.
         time_limit: of the certificate, in seconds; its bound stays valid.
         seed: of the prompts and of the certificate's starts.
         memory: refuse a system or a proof above this many gigabytes.
-        progress: called with a word on what is being done.
+        progress: whether to draw a bar, or who wants to know.
+        prove: certify ``f*``; otherwise a local search gives an upper bound, and none beyond length 12.
+        form: the task's minimizer, where it is at hand.
 
     Raises:
         ValueError: if the task is too large for the moments or the proof.
 
     Source: Lemma 3.1 for ``f~*``.
     """
-    say = progress or (lambda _: None)
-    require_memory(task.blocks * task.dimension**2, memory)
-    say("moments")
-    system = cheapest_exact(task, memory=memory)
-    form = solve_rational(system) if isinstance(system, RationalMoments) else solve_dense(system)
-    exact = "estimate" if is_estimate(system) else "exact"
-    how = "in fractions" if form.error == "exact" else form.error
-    say("certificate")
-    proof = certify(system, tolerance, time_limit, seed=seed, memory=memory)
-    say("Bayes")
-    asked: list[Predictor] = [Bayes(task), floor(task, seed)]
-    table = evaluate(task, asked, sample_prompts(task, prompts, seed))
-    scores = {row.predictor: row for row in table.rows}
-    sampled = f"mean of {prompts:,} fresh prompts"
-    lower = min(max(proof.lower, form.loss), proof.upper)  # a layer is a point of the enlarged space
-    middle, half = (proof.upper + lower) / 2, (proof.upper - lower) / 2
-    proved = "certified" if proof.status == "certified" else "bound"
-    rungs = [
-        Rung("always 0 (E y^2)", float(form.moments.y2), 0.0, exact, how),
-        Rung("one layer, f*", middle, half, proved, f"all real (b, A); verified: {proof.verified}"),
-        Rung("enlarged space, f~*", form.loss, form.loss_error or 0.0, exact, how),
-    ]
-    for name, shown in (("constant", "best constant"), ("Bayes", "Bayes")):
-        if name in scores:
-            rungs.append(Rung(shown, scores[name].loss, scores[name].loss_se, "estimate", sampled))
-    rungs.sort(key=lambda rung: -rung.loss)
-    return Ladder(tuple(rungs), max(proof.lower - form.loss, 0.0), tuple(table.notes))
+    if prove:
+        require_memory(task.blocks * task.dimension**2, memory)
+    with shown(progress, "ladder") as tell:
+        tell(0.0, "moments")
+        form = solve(cheapest_exact(task, memory=memory)) if form is None else form
+        how = "in fractions" if form.error == "exact" else form.error.removeprefix("estimate: ")
+        kind = "estimate" if form.error.startswith("estimate") else "exact"
+        # What needs no layer is known exactly, or up to the rule's error.
+        rungs = [*_constants(task), Rung("enlarged space, f~*", form.loss, form.loss_error or 0.0, kind, how)]
+        notes: list[str] = []
+        price: tuple[float, float] | None = None
+        # f* is the one hard number: the certificate says what it is, a search only what it is not above.
+        if prove:
+            tell(0.1, "certificate")
+            told, posed = either_way(part(tell, 0.1, 0.9)), pose(task, memory)
+            proof = certify(posed, tolerance, time_limit, progress=told, seed=seed, memory=memory)
+            low, high = enlarged(posed)
+            rungs.append(_proved(proof, low))
+            price = max(proof.lower - high, 0.0), max(proof.upper - low, 0.0)
+        elif (found := _searched(form, part(tell, 0.1, 0.9))) is not None:
+            rungs.append(found)
+        else:
+            notes.append(f"{_LAYER} left out: beyond length {LONGEST_SEARCH} a search takes minutes")
+        tell(0.9, "Bayes")
+        try:
+            rungs.append(_bayes(task, prompts, seed))
+        except NotApplicable as reason:
+            notes.append(f"Bayes left out: {reason}")
+    return Ladder(tuple(sorted(rungs, key=lambda rung: -rung.loss)), price, tuple(notes))
+
+
+def _constants(task: Task) -> tuple[Rung, Rung]:
+    """Return the losses of the answer 0 and of the best constant, ``E y^2`` and ``E y^2 - (E y)^2``."""
+    names = "always 0 (E y^2)", "best constant"
+    if not isinstance(task, MarkovTask):  # y = w.x with w ~ N(0, I): E y = 0, E y^2 is the trace
+        trace = float(sum(task.covariance[j][j] for j in range(task.dim)))
+        return Rung(names[0], trace, 0.0, "exact", "in fractions"), Rung(names[1], trace, 0.0, "exact", "E y = 0")
+    law = label_law(task)
+    kind = "exact" if law.exact else "estimate"
+    losses = zip(names, (law.square, law.variance), law.errors, strict=True)
+    first, second = (Rung(name, float(loss), error, kind, law.words) for name, loss, error in losses)
+    return first, second
+
+
+def _proved(proof: Certificate, least: float) -> Rung:
+    """Return the middle of the interval in which ``f*`` is proved to lie, which is nowhere below ``f~*``."""
+    lower = min(max(proof.lower, least), proof.upper)
+    about = " of the estimated moments" if proof.status == "estimate" else ""
+    note = f"all real (b, A){about}; verified: {proof.verified}"
+    return Rung(_LAYER, (proof.upper + lower) / 2, (proof.upper - lower) / 2, proof.status, note)
+
+
+def _searched(form: ClosedForm, tell: Tell) -> Rung | None:
+    """Return ``f~*`` where real parameters reach it, else the best loss of a local search; None for long chains."""
+    recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
+    if recovery.recoverable:
+        kind = "estimate" if form.error.startswith("estimate") else "exact"
+        how = "real parameters reach f~*" + ("" if recovery.exact else " to rounding")
+        return Rung(_LAYER, form.loss, form.loss_error or 0.0, kind, how)
+    length = form.moments.dimension
+    if length > LONGEST_SEARCH:
+        return None
+    quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
+    quick = length <= QUICK_LENGTH
+    starts, guesses = (0, _lowest_guesses(quadratic)) if quick else (_RANDOM_STARTS, [])
+    fit = search(quadratic, 1, starts, 0, guesses, not quick, progress=either_way(tell))
+    count = fit.random_starts + fit.informed_starts
+    return Rung(_LAYER, fit.loss, 0.0, "upper bound", f"best found from {count} starts")
+
+
+def _lowest_guesses(quadratic: Dense) -> list[NDArray[np.float64]]:
+    """Return the guesses for ``b`` taken from ``X*`` that have the least loss, each ``[1, D]``."""
+    E = forms(quadratic.dimension)
+    guesses = informed_starts(quadratic.minimizer(), quadratic.blocks, balance(quadratic, E), 1)
+    return [one.T for one in sorted(guesses, key=lambda one: project(quadratic, E, frame(one), 1).loss)[:_FOLLOWED]]
+
+
+def _bayes(task: Task, prompts: int, seed: int) -> Rung:
+    """Average the posterior variance of the answer over prompts: the same mean as the loss, less noise."""
+    variance = posterior_variance(task, sample_prompts(task, prompts, seed))
+    error = float(variance.std(ddof=1) / np.sqrt(prompts))
+    return Rung("Bayes", float(variance.mean()), error, "estimate", f"mean of {prompts:,} fresh prompts")

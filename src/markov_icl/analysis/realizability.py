@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from markov_icl.features import phi
 from markov_icl.landscape.minimizer import minimizer
+from markov_icl.progress import Progress, shown
 from markov_icl.tasks.kernels import Prior, as_fraction
 from markov_icl.tasks.prompts import MarkovTask, independent_start
 
@@ -51,7 +52,7 @@ def realizability_map(
     p: Sequence[object],
     n: Sequence[int],
     prior: Prior | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> RealizabilityMap:
     """Solve length-2 binary tasks with ``Bernoulli(p)`` starts exactly at every point of a grid.
 
@@ -59,7 +60,7 @@ def realizability_map(
         p: start probabilities in (0, 1).
         n: context sizes, at least 1.
         prior: over binary kernels of order 1; uniform when None.
-        progress: called with the finished share, 0 to 1.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: for an empty grid or a probability outside (0, 1).
@@ -73,20 +74,21 @@ def realizability_map(
     loss = np.empty((len(starts), len(n)))
     b, A = np.full((2, len(starts), len(n), 2), np.nan)
     errors = [np.nan]
-    for i, start in enumerate(starts):
-        for k, context in enumerate(n):
-            law = independent_start([1 - start, start], 2, 1)
-            task = MarkovTask(context=context, prior=prior, initial=law)  # type: ignore[arg-type]
-            form = minimizer(task, "rational")
-            assert form.X_exact is not None
-            x1, x2, x3 = form.X_exact
-            discriminant[i, k], loss[i, k] = x2**2 - 4 * x1 * x3, form.loss
-            formula = theorem_parameters(form.X_exact) if discriminant[i, k] >= 0 else None
-            if formula is not None:
-                b[i, k], A[i, k] = formula[0], formula[1][:, 0]
-                errors.append(float(np.abs(phi(*formula) - form.X).max()))
-        if progress is not None:
-            progress((i + 1) / len(starts))
+    # The sign of the discriminant decides, so it is taken from fractions; the formula is then tried in floats.
+    with shown(progress, "points") as tell:
+        for i, start in enumerate(starts):
+            for k, context in enumerate(n):
+                law = independent_start([1 - start, start], 2, 1)
+                task = MarkovTask(context=context, prior=prior, initial=law)  # type: ignore[arg-type]
+                form = minimizer(task, "rational")
+                assert form.X_exact is not None
+                x1, x2, x3 = form.X_exact
+                discriminant[i, k], loss[i, k] = x2**2 - 4 * x1 * x3, form.loss
+                formula = theorem_parameters(form.X_exact) if discriminant[i, k] >= 0 else None
+                if formula is not None:
+                    b[i, k], A[i, k] = formula[0], formula[1][:, 0]
+                    errors.append(float(np.abs(phi(*formula) - form.X).max()))
+            tell((i + 1) / len(starts), f"{i + 1} of {len(starts)} rows")
     error = float(np.nanmax(errors)) if len(errors) > 1 else np.nan
     return RealizabilityMap(starts, tuple(n), discriminant, loss, b, A, error)
 

@@ -67,6 +67,7 @@ def remainder(
         raise ValueError(
             f"expected Gram matrices [P, {D}, {D}] and queries [P, {D - 1}]; got {gram.shape}, {query.shape}"
         )
+    # Every prompt matrix is C Z_0, so a layer changes C alone, and G says how large that change is on the context.
     energies = np.zeros((3, depth))
     C = np.broadcast_to(np.eye(D), gram.shape)
     for layer in range(depth):
@@ -74,6 +75,7 @@ def remainder(
         for k, part in enumerate(parts):
             energies[k, layer] = np.einsum("pij,pjk,pik->p", part, gram, part, optimize=True).mean()
         C = C + sum(parts)
+    # What a part is worth is how far the prediction moves without it, through all later layers.
     full = _read(C, query)
     size = np.sqrt((full**2).mean()) or 1.0
 

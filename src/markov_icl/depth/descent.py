@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Equivalence", "RestrictedParameters", "Step", "Trajectory", "descend", "equivalence", "residual_gram"]
 
 _TOKEN_NUMBERS = 20_000_000
+"""Numbers held at once by the comparison in token space: 160 MB."""
 
 
 @dataclass(frozen=True, eq=False)

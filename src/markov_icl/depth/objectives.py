@@ -101,7 +101,7 @@ def group_values(
 
 
 def unbounded_below(group: str, gram: Float[np.ndarray, "D D"]) -> tuple[str, ...]:
-    """Name the objectives of one prompt that no bound on ``w`` but a box keeps from minus infinity.
+    """Name the objectives of one prompt that are unbounded below in ``w``.
 
     ``R1_k`` is linear, ``R2_k`` bilinear in ``(w_{:J-1}, w_J)`` plus a square, ``R2_D`` a cubic in ``w_J``;
     ``R1_D`` is at least 0.

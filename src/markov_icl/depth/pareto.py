@@ -39,13 +39,15 @@ CONVENTIONS = {
 }
 """Names of the ways to average distances, and what they say."""
 _BLOCK = 256
+"""Points compared with all others at a time, which bounds memory."""
 _CORNERS = 8  # coordinates whose signs vary over the corners that are looked at
 _CLOUD = (0.02, 0.1, 0.4)
+"""Standard deviations of a cloud, in half-widths of the box: near to far, a factor of five apart; not tuned."""
 
 
 @dataclass(frozen=True, eq=False)
 class Front:
-    """Points that nothing else looked at dominates.
+    """The points, of all that were evaluated, that no other dominates.
 
     Attributes:
         w: where they are, ``[F, J]``.
@@ -134,17 +136,20 @@ def sampled_front(
     _check(group, box, count)
     J = context.shape[1] - 1
     rng = np.random.default_rng(seed)
-    quarter = 2 ** max(0, int(np.log2(count)) - 2)
+    quarter = 2 ** max(0, int(np.log2(count)) - 2)  # Sobol points are balanced in powers of two only
+    # Samples inside, and near where an unconstrained optimum or a point that is judged would sit.
     spread = (2 * qmc.Sobol(J, rng=rng).random(quarter) - 1) * box
     fit = np.linalg.lstsq(context[:, :J], context[:, J], rcond=None)[0]
     centres = np.concatenate([fit[None], np.empty((0, J)) if near is None else near])
     inside = centres[np.abs(centres).max(1) <= box]
+    # All objectives but one are unbounded below, so much of a front lies on faces and in corners of the box.
     faces = np.where(rng.random(spread.shape) < 0.5, np.copysign(box, spread), spread)
     corners = box * np.array(list(product((-1.0, 1.0), repeat=min(J, _CORNERS))))
     corners = np.pad(corners, ((0, 0), (0, J - corners.shape[1])), constant_values=box)
     w = np.concatenate([inside, corners, faces, spread, _cloud(centres, quarter, box, rng)])
     values = group_values(group, w, context)
     looked_at = len(w)
+    # Two rounds of samples around the front so far: it is thin, and samples of the whole box are far from it.
     for _ in range(2):
         keep = nondominated(values)
         around = _cloud(w[keep], quarter, box, rng)

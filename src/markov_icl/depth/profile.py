@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from markov_icl.depth.objectives import decompose, first_group, group_values, se
 from markov_icl.depth.pareto import distances, front_of, generational_distance, line_front
 from markov_icl.models.predictors import posterior_predictive
 from markov_icl.models.scores import nearest_state
+from markov_icl.progress import Progress, shown
 from markov_icl.tasks.prompts import MarkovTask, Task
 from markov_icl.tasks.sampling import Prompts, sample_prompts
 
@@ -128,7 +128,7 @@ def profile(
     method: str = "sampled",
     box: float = 2.0,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> Profile:
     """Follow a restricted model through its layers on fresh prompts (Fig. 2).
 
@@ -140,7 +140,7 @@ def profile(
         method: ``sampled`` or ``nsga2``.
         box: the fronts are sought for ``w`` in ``[-box, box]^J``.
         seed: of prompts and fronts.
-        progress: called with the finished share.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: for a model in another form or of another size, one whose iterates explode, or numbers that are not
@@ -152,20 +152,22 @@ def profile(
     fronts = min(prompts, _FRONT_PROMPTS[method]) if fronts is None else fronts
     if not 1 <= fronts <= prompts:
         raise ValueError(f"expected 1 to {prompts} prompts with fronts; got {fronts}")
+    # The recursion of Theorem 4.1 gives every layer's iterates at once; few prompts hold it to the layers themselves.
     drawn = sample_prompts(task, prompts, np.random.default_rng([seed, _FRESH]))
     path = _bounded_descent(model, drawn)
     few = Prompts(*(v[:_EQUIVALENCE_PROMPTS] for v in (drawn.context, drawn.query, drawn.target)))
+    # A front belongs to one prompt and costs far more than a score, so few prompts have one.
     far: dict[str, list[Float[np.ndarray, "L1"]]] = {name: [] for name in FRONTS}
     unbounded: set[str] = set()
-    for p in range(fronts):
-        context, w = drawn.context[p], path.w[:, p]
-        for group in ("R1", "R2", "both"):
-            front = find(group, context, near=w, box=box, seed=seed + p)
-            far[group].append(distances(group_values(group, w, context), front))
-            unbounded |= set(front.unbounded)
-        far["R2, w_J"].append(_along_last(w, context, box))
-        if progress is not None:
-            progress((p + 1) / fronts)
+    with shown(progress, "fronts") as tell:
+        for p in range(fronts):
+            context, w = drawn.context[p], path.w[:, p]
+            for group in ("R1", "R2", "both"):
+                front = find(group, context, near=w, box=box, seed=seed + p)
+                far[group].append(distances(group_values(group, w, context), front))
+                unbounded |= set(front.unbounded)
+            far["R2, w_J"].append(_along_last(w, context, box))
+            tell((p + 1) / fronts, f"fronts of {p + 1} of {fronts} prompts")
     return Profile(
         _rows(path, task, drawn, {name: np.stack(found) for name, found in far.items()}, box),
         _ceiling(task, drawn),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from markov_icl.depth.descent import descend
+from markov_icl.progress import Progress, Tell, part, shown
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.sampling import sample_prompts
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RestrictedFit", "best_restricted"]
 
-_CHUNK = 2000
+_CHUNK = 2000  # prompts whose contexts are held at once
 _SELECTION = 1  # streams of their own, so that no start is judged on prompts it was trained on
 _JUDGEMENT = 3
 
@@ -54,7 +54,7 @@ def best_restricted(
     rate: float = 0.01,
     seed: int = 0,
     judged: int = 10_000,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> RestrictedFit:
     """Train restricted layers from several starts and keep the best.
 
@@ -71,7 +71,7 @@ def best_restricted(
         rate: learning rate.
         seed: of everything.
         judged: fresh prompts that decide between starts; as many again for the reported loss.
-        progress: called with the finished share.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: if a number is below 1, or every start diverged.
@@ -82,25 +82,26 @@ def best_restricted(
         raise ValueError(f"expected starts, steps, batch, judged >= 1; got {starts}, {steps}, {batch}, {judged}")
     import torch
 
+    # Starts are compared on prompts of their own, so that the reported loss is not the least of several noisy ones.
     decide = _statistics(task, judged, np.random.default_rng([seed, _SELECTION]))
     scale = float((40 * decide[0].trace(axis1=1, axis2=2).mean()) ** -0.5)
     found: list[_Start] = []
     failure: ValueError | None = None
-    for start in range(starts):
-        model = LinearSelfAttention(
-            task.dimension, depth, heads, "restricted", scale=scale, seed=seed + start, dtype=torch.float64
-        )
-        told = None if progress is None else partial(_tell, progress, start, starts)
-        try:
-            losses = _train(model, task, steps, batch, rate, seed + start, told)
-        except ValueError as error:  # a loss that is no longer finite
-            failure = error
-            found.append(_Start(np.inf, model, np.zeros(0)))
-        else:
-            loss = float(_errors(model, *decide).mean())
-            found.append(_Start(loss if np.isfinite(loss) else np.inf, model, losses))
-        if progress is not None:
-            progress((start + 1) / starts)
+    with shown(progress, "train") as tell:
+        for start in range(starts):
+            model = LinearSelfAttention(
+                task.dimension, depth, heads, "restricted", scale=scale, seed=seed + start, dtype=torch.float64
+            )
+            told = part(tell, start / starts, (start + 1) / starts)
+            try:
+                losses = _train(model, task, steps, batch, rate, seed + start, told)
+            except ValueError as error:  # a loss that is no longer finite
+                failure = error
+                found.append(_Start(np.inf, model, np.zeros(0)))
+            else:
+                loss = float(_errors(model, *decide).mean())
+                found.append(_Start(loss if np.isfinite(loss) else np.inf, model, losses))
+    # The winner is judged on prompts that did not choose it: its loss has no bias.
     best = min(found, key=lambda one: one.loss)
     if not np.isfinite(best.loss):
         raise failure or ValueError(f"expected a start that converges; got {starts} that diverged (lower the rate)")
@@ -118,10 +119,6 @@ class _Start:
     training: Float[np.ndarray, "steps"]
 
 
-def _tell(progress: Callable[[float], None], start: int, starts: int, done: int, of: int, _: float) -> None:
-    progress((start + done / of) / starts)
-
-
 def _train(
     model: LinearSelfAttention,
     task: Task,
@@ -129,7 +126,7 @@ def _train(
     batch: int,
     rate: float,
     seed: int,
-    progress: Callable[[int, int, float], None] | None,
+    tell: Tell,
 ) -> Float[np.ndarray, "steps"]:
     """Train in place; return the losses on the way."""
     from markov_icl.models.training import train
@@ -145,7 +142,7 @@ def _train(
             rate=rate,
             device="cpu",
             held_out=2,
-            progress=progress,
+            progress=tell,
         )
     return np.asarray(result.losses, dtype=float)
 

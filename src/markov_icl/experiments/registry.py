@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from markov_icl.choices import unknown
-from markov_icl.experiments.runs.experiment import Experiment
+from markov_icl.experiments.runs.experiment import Figure, Sweep
 
 __all__ = ["EXPERIMENTS", "FIGURES", "OWN_FIGURES", "PAPER_FIGURES", "experiment", "figure"]
 
@@ -30,12 +30,12 @@ EXPERIMENTS = {
 """Name of every experiment to its module in ``markov_icl.experiments``, where it is the constant ``EXPERIMENT``."""
 
 PAPER_FIGURES = tuple(name for name in EXPERIMENTS if name.startswith("fig"))
-OWN_FIGURES = ("map", "gap", "heads", "minima", "hardness")
+OWN_FIGURES = tuple(name for name, module in EXPERIMENTS.items() if name not in PAPER_FIGURES and "figures." in module)
 """What the paper does not draw."""
 FIGURES = (*PAPER_FIGURES, *OWN_FIGURES)
 
 
-def experiment(name: str) -> Experiment:
+def experiment(name: str) -> Figure | Sweep:
     """Return the experiment of this name.
 
     Raises:
@@ -44,11 +44,11 @@ def experiment(name: str) -> Experiment:
     if name not in EXPERIMENTS:
         raise unknown("an experiment,", name, EXPERIMENTS)
     found = import_module(f"markov_icl.experiments.{EXPERIMENTS[name]}").EXPERIMENT
-    assert isinstance(found, Experiment)
+    assert isinstance(found, Figure | Sweep)
     return found
 
 
-def figure(name: str) -> Experiment:
+def figure(name: str) -> Figure:
     """Return the experiment of a figure, the paper's or ours.
 
     Raises:
@@ -56,4 +56,6 @@ def figure(name: str) -> Experiment:
     """
     if name not in FIGURES:
         raise unknown("a figure,", name, FIGURES)
-    return experiment(name)
+    found = experiment(name)
+    assert isinstance(found, Figure)
+    return found

@@ -16,6 +16,7 @@ from markov_icl.hardness.program import BilinearProgram, Entry
 __all__ = ["Alternation", "alternate"]
 
 _MOST_ROUNDS = 100
+"""A guard only: every round lowers the objective at a vertex, so a start ends by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,7 @@ def alternate(
     for start in range(starts):
         if start and time_limit is not None and time.monotonic() - began > time_limit:
             break
-        value, point = polyhedron.descend(rng)
+        value, point = polyhedron.alternate(rng)
         values.append(value)
         if value < best[0]:
             best = (value, point)
@@ -123,7 +124,7 @@ class _Polyhedron:
         self.solved += 1
         return np.asarray(found.x) if found.status == 0 and found.x is not None else None
 
-    def descend(self, rng: np.random.Generator) -> tuple[float, dict[Entry, float] | None]:
+    def alternate(self, rng: np.random.Generator) -> tuple[float, dict[Entry, float] | None]:
         cost = np.zeros(len(self.entries))
         factors = sorted({i for pair in self.products for i in pair[:2]})
         cost[factors] = rng.uniform(0.1, 1.0, len(factors))

@@ -64,6 +64,7 @@ def nearest_globally(
     M = np.asarray(to_symmetric(np.asarray(X, dtype=float), blocks), dtype=float)
     size, square = float((M**2).sum()), np.einsum("jik,jkl->il", M, M)
     check_limits(time_limit, memory)
+    # The formula's fourth power enters as q_j = b^T M_j b, bounded by the spectrum of M_j: SCIP branches on quadratics.
     model = new_model(scip, time_limit, memory, nodes=nodes)
     b = [model.addVar(lb=-1.0, ub=1.0) for _ in range(M.shape[1])]
     model.addCons(_quadratic(scip, np.eye(len(b)), b) == 1)
@@ -73,6 +74,7 @@ def nearest_globally(
         forms.append(model.addVar(lb=-reach, ub=reach))
         if reach > 0:
             model.addCons(_quadratic(scip, block, b) == forms[-1])
+    # SCIP's objective is linear, so the distance becomes a variable that the constraint holds up.
     value = model.addVar(lb=0.0, ub=size)
     model.addCons(size - 2 * _quadratic(scip, square, b) + scip.quicksum(q * q for q in forms) <= value)
     model.setObjective(value, "minimize")
@@ -82,6 +84,7 @@ def nearest_globally(
     visited = int(model.getNTotalNodes())
     if model.getNSols() == 0:
         return GlobalNearest("limit", math.inf, dual, None, visited, time.monotonic() - began)
+    # SCIP's point has |b| = 1 to a tolerance only: the distance is computed anew at the point scaled to length one.
     best = model.getBestSol()
     u = np.array([best[v] for v in b])
     u /= np.linalg.norm(u)

@@ -239,18 +239,21 @@ def independent_set(
     """
     if starts < 1 or (time_limit is not None and not time_limit >= 0):
         raise ValueError(f"expected starts >= 1 and a time limit >= 0; got {starts} and {time_limit}")
+    # Half of the time for an upper bound; it ends at once where a bound on alpha proves it best.
     began = time.monotonic()
     deadline = math.inf if time_limit is None else began + time_limit
     instance = graph_instance(graph)
     at_most = independence_bound(instance)
-    found, b, used = _descend(instance, at_most, starts, seed, began + (deadline - began) / 2)
+    found, b, used = _least_distance(instance, at_most, starts, seed, began + (deadline - began) / 2)
     members = round_to_set(instance, b)
+    # The distance is a function of alpha that falls with it: an upper bound on alpha is a lower bound on the distance.
     left = None if time_limit is None else max(deadline - time.monotonic(), 0.0)
     largest, exact = independence_number(graph, at_most, left)
     alpha, lower_by = at_most, "counting edges, or Hoffman's eigenvalue bound on alpha"
     if exact:
         alpha, lower_by = largest, "cliques of the complement"
     lower, certificate = instance.theta(alpha), None
+    # The first level knows nothing of graphs, so it may be above or below the bound that does.
     if level:
         left = None if time_limit is None else max(deadline - time.monotonic(), 0.0)
         certificate = first_level(instance, left)
@@ -273,7 +276,7 @@ def independent_set(
     )
 
 
-def _descend(
+def _least_distance(
     instance: GraphInstance, at_most: int, starts: int, seed: int, deadline: float
 ) -> tuple[float, Float[np.ndarray, " v"], int]:
     """Return the least distance found, its ``b`` and the starts made; at least one is."""

@@ -16,6 +16,7 @@ __all__ = ["generate"]
 
 Points = NDArray[np.int64]
 _TRIES = 2000
+"""Random pairs of planes that are tried before the arguments are refused."""
 
 
 def generate(kind: str, inner: int = 6, outer: int = 6, dimension: int = 2, spread: int = 6, seed: int = 0) -> Instance:
@@ -56,7 +57,7 @@ def _random(rng: np.random.Generator, inner: int, outer: int, dimension: int, sp
 
 
 def _separable(rng: np.random.Generator, inner: int, outer: int, dimension: int, spread: int) -> tuple[Points, Points]:
-    """Draw planes with whole normals until the grid has points of all sorts, then take them from there.
+    """Draw planes with integer normals until the grid has points on every side, then pick points among these.
 
     Two or more outer points include one beyond each plane alone.
     """

@@ -17,7 +17,7 @@ from markov_icl.choices import PLACEMENTS, unknown
 from markov_icl.features import Numbers
 from markov_icl.hardness.program import BilinearProgram, Constraint, Entry, Form
 from markov_icl.hardness.scip import GlobalSolution, Stop, solve
-from markov_icl.hardness.separability import Instance, Planes, Status, planes_along
+from markov_icl.hardness.separability import Instance, Planes, Separability, planes_along
 from markov_icl.memory import DEFAULT_MEMORY_GB
 
 __all__ = [
@@ -250,7 +250,7 @@ class Decision:
         reason: in words.
     """
 
-    status: Status
+    status: Separability
     planes: Planes | None
     solution: GlobalSolution
     reason: str

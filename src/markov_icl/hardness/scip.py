@@ -34,11 +34,11 @@ __all__ = [
     "solve",
 ]
 
-Status = Literal["optimal", "infeasible", "unbounded", "enough", "limit", "failed"]
+SolverStatus = Literal["optimal", "infeasible", "unbounded", "enough", "limit", "failed"]
 
 _ATTEMPTS = 3
 """Random seeds tried where SCIP's linear programs break down."""
-_NAMES: dict[str, Status] = {
+_NAMES: dict[str, SolverStatus] = {
     "optimal": "optimal",
     "gaplimit": "optimal",
     "infeasible": "infeasible",
@@ -79,7 +79,7 @@ class GlobalSolution:
         seconds: building the model included.
     """
 
-    status: Status
+    status: SolverStatus
     primal: float
     dual: float
     b: Float[np.ndarray, "D"] | None
@@ -131,7 +131,7 @@ def solve(
     bounds = {entry: float(box if isinstance(box, int | float) else box[entry]) for entry in program.free}
     if not all(0 < bound < 1e15 for bound in bounds.values()):
         raise ValueError("expected a positive box for every free entry, below 1e15; got another")
-    status: Status = "failed"
+    status: SolverStatus = "failed"
     check_limits(time_limit, memory)
     for attempt in range(_ATTEMPTS):
         left = None if time_limit is None else max(time_limit - (time.monotonic() - began), 0.0)
@@ -208,7 +208,7 @@ def _expression(scip: Any, form: Expansion, variables: Mapping[Entry, Any]) -> A
     return scip.quicksum(terms) + float(form.constant) if terms else float(form.constant)
 
 
-def run_scip(model: Any) -> Status:
+def run_scip(model: Any) -> SolverStatus:
     """Run SCIP without a word on any stream and return how it ended; Ctrl-C ends it like a limit."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _interruptible(model):
         try:
@@ -258,7 +258,7 @@ def as_bound(model: Any, value: float) -> float:
 
 
 def _solution(
-    model: Any, status: Status, program: BilinearProgram, variables: Mapping[Entry, Any] | None, began: float
+    model: Any, status: SolverStatus, program: BilinearProgram, variables: Mapping[Entry, Any] | None, began: float
 ) -> GlobalSolution:
     b = A = None
     primal, violation = math.inf, math.nan

@@ -20,13 +20,13 @@ from scipy.optimize import linprog
 from markov_icl.rationals import fraction, rational_matrix
 from markov_icl.tasks.kernels import as_fraction
 
-__all__ = ["Instance", "Obstruction", "Planes", "Status", "Verdict", "is_proof", "planes_along", "separate"]
+__all__ = ["Instance", "Obstruction", "Planes", "Separability", "Verdict", "is_proof", "planes_along", "separate"]
 
 Point = tuple[Fraction, ...]
-Status = Literal["separable", "inseparable", "undecided"]
+Separability = Literal["separable", "inseparable", "undecided"]
 
 MOST_OUTER = 20
-"""Outer points up to which the oracle scans all ``2^(k'-1)`` assignments."""
+"""Outer points up to which the oracle scans all ``2^(k'-1)`` assignments: half a million."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Verdict:
         reason: in words.
     """
 
-    status: Status
+    status: Separability
     planes: Planes | None
     obstructions: tuple[Obstruction, ...]
     programs: int
@@ -132,6 +132,7 @@ def separate(instance: Instance, time_limit: float | None = None) -> Verdict:
     if count > MOST_OUTER:
         raise ValueError(f"expected at most {MOST_OUTER} outer points for the exponential oracle; got {count}")
     began = time.monotonic()
+    # Bit sets of outer points: what one plane cuts off. Both sides of each split are tried once, and kept.
     known = dict[int, tuple[Point, Fraction] | None]()
     obstructions = dict[int, Obstruction]()
     too_close = False
@@ -141,6 +142,7 @@ def separate(instance: Instance, time_limit: float | None = None) -> Verdict:
             return _verdict("undecided", None, obstructions, len(known), began, "time limit reached")
         if any(side & one == one for one in obstructions for side in sides):
             continue
+        # A failed side leaves an obstruction, which rules out all later splits whose side holds it.
         for side in sides:
             if side not in known:
                 found = _cut(instance, side)
@@ -163,7 +165,7 @@ def separate(instance: Instance, time_limit: float | None = None) -> Verdict:
 
 
 def _verdict(
-    status: Status, planes: Planes | None, known: dict[int, Obstruction], programs: int, began: float, reason: str
+    status: Separability, planes: Planes | None, known: dict[int, Obstruction], programs: int, began: float, reason: str
 ) -> Verdict:
     return Verdict(status, planes, tuple(known.values()), programs, time.monotonic() - began, reason)
 

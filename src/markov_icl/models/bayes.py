@@ -19,7 +19,7 @@ from markov_icl.tasks.kernels import DirichletPrior, FinitePrior, exact_stationa
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, StationaryStart, Task
 from markov_icl.tasks.sampling import Prompts
 
-__all__ = ["Bayes", "PosteriorMean", "posterior_mean", "posterior_predictive"]
+__all__ = ["Bayes", "PosteriorMean", "posterior_mean", "posterior_predictive", "posterior_variance"]
 
 _BATCH = 4_000_000
 """Numbers held at once in a mixture over kernels: 32 MB."""
@@ -152,3 +152,24 @@ def posterior_mean(task: Task, prompts: Prompts) -> Float[np.ndarray, "P"]:
     weight = least_norm(prompts.context[:, :, :-1], prompts.context[:, :, -1])
     value: Float[np.ndarray, "P"] = np.einsum("pj,pj->p", prompts.query, weight)
     return value
+
+
+def posterior_variance(task: Task, prompts: Prompts) -> Float[np.ndarray, "P"]:
+    """Return ``Var[y | prompt]``: its mean over prompts is the Bayes loss.
+
+    The mean of the squared error is the same number, but adds the noise of the labels drawn.
+    For regression the part of the query outside the span of the examples is unknown: ``|x - X^+ X x|^2``.
+
+    Raises:
+        NotApplicable, ValueError: as :func:`posterior_predictive`.
+    """
+    if isinstance(task, MarkovTask):
+        law, values = posterior_predictive(task, prompts), np.array(task.values, dtype=float)
+        deviation = values - (law @ values)[:, None]
+        spread: Float[np.ndarray, "P"] = (law * deviation**2).sum(1)
+        return spread
+    check_columns(task, prompts)
+    examples = prompts.context[:, :, :-1]
+    known = least_norm(examples, np.einsum("pnj,pj->pn", examples, prompts.query))
+    unknown: Float[np.ndarray, "P"] = ((prompts.query - known) ** 2).sum(1)
+    return unknown

@@ -19,16 +19,21 @@ from markov_icl.choices import POPULATION_OPTIMIZERS, unknown
 from markov_icl.landscape.realizable import loss_and_gradient
 from markov_icl.moments.compute import compute_moments
 from markov_icl.moments.system import Moments
+from markov_icl.progress import Progress, shown
 from markov_icl.tasks.prompts import Task
 from markov_icl.threads import blas_threads
 
 __all__ = ["PopulationResult", "train_population"]
 
-_FINISHED = 4
-_SCREENING_STEPS = 60
+_FINISHED, _SCREENING_STEPS = 4, 60
+"""Lengths 3 to 6, 60 trainings: after 60 steps even one start followed was enough, after 20 four missed the best 4
+times."""
 _START_SCALE = 0.3
+"""Of these trainings 3 end higher from starts of scale 1, none from 0.1."""
 _ARMIJO = 1e-4
+"""Nocedal & Wright (2006), section 3.1."""
 _ROUNDING = 1e5
+"""Tolerances up to which a gradient counts as zero where the line search finds no descent above rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,7 @@ def train_population(
     steps: int = 5000,
     seed: int | np.random.Generator = 0,
     tolerance: float = 1e-11,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> PopulationResult:
     """Minimize the population loss of one layer by L-BFGS or gradient descent from random starts.
 
@@ -92,7 +97,7 @@ def train_population(
         steps: most steps a start.
         seed: of the starts.
         tolerance: stop when no entry of the gradient is above this times ``E y^2``.
-        progress: called with the finished share of the starts.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: for an unknown optimizer or a number out of range.
@@ -111,22 +116,21 @@ def train_population(
         loss, db, dA = loss_and_gradient(moments, point[:size].reshape(heads, D), point[size:].reshape(heads, D, J))
         return loss, np.concatenate([db.reshape(-1), dA.reshape(-1)])
 
-    descend = _lbfgs if optimizer == "lbfgs" else _gradient_descent
+    run_down = _lbfgs if optimizer == "lbfgs" else _gradient_descent
     rng = np.random.default_rng(seed)
     limit = tolerance * moments.y2
-    with blas_threads(moments.size):
+    # Most starts end in the same few minima: all are followed for a while, only the lowest to the end.
+    with blas_threads(moments.size), shown(progress, "train") as tell:
         runs = []
         for done in range(starts):
             point = _START_SCALE * rng.standard_normal(size * (1 + J))
-            runs.append(descend(evaluate, point, min(steps, _SCREENING_STEPS), limit))
-            if progress is not None:
-                progress(0.5 * (done + 1) / starts)
+            runs.append(run_down(evaluate, point, min(steps, _SCREENING_STEPS), limit))
+            tell(0.5 * (done + 1) / starts, f"start {done + 1} of {starts}")
         finished = []
         for done, run in enumerate(sorted(runs, key=lambda run: run.loss)[:_FINISHED]):
-            more = descend(evaluate, run.point, max(steps - len(run.losses) + 1, 0), limit)
+            more = run_down(evaluate, run.point, max(steps - len(run.losses) + 1, 0), limit)
             finished.append(_Run(more.loss, more.point, run.losses + more.losses[1:], more.gradient, more.converged))
-            if progress is not None:
-                progress(0.5 + 0.5 * (done + 1) / min(_FINISHED, starts))
+            tell(0.5 + 0.5 * (done + 1) / min(_FINISHED, starts), "to the end")
     won = min(finished, key=lambda run: run.loss)
     return PopulationResult(
         loss=won.loss,

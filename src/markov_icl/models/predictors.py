@@ -43,9 +43,8 @@ __all__ = [
     "transition_counts",
 ]
 
-_GRAM_ENTRIES = 2_000_000
-_TOKENS = 16_384
-_ATTENTION_ENTRIES = 2_000_000
+_GRAM_ENTRIES, _TOKENS, _ATTENTION_ENTRIES = 2_000_000, 16_384, 2_000_000
+"""Numbers of Gram matrices, prompt columns, or entries of one head's maps that a torch model is given at once."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from markov_icl.models.batches import Batch, PrefixModel, Source, predictions, p
 from markov_icl.models.checkpoint import load_checkpoint, save_checkpoint
 from markov_icl.models.prompt_model import PromptModel
 from markov_icl.models.scores import Score, score
+from markov_icl.progress import Progress, shown
 from markov_icl.tasks.prompts import Task
 
 __all__ = ["Curriculum", "Recipe", "TrainResult", "choose_device", "train"]
@@ -31,7 +32,10 @@ __all__ = ["Curriculum", "Recipe", "TrainResult", "choose_device", "train"]
 _OPTIMIZERS = dict(zip(OPTIMIZERS, (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD), strict=True))
 _GPU_LOOK = 100
 """Steps between two looks at the loss on a GPU: each look waits for the queue to drain."""
+_TOLD = 10
+"""Steps between two words on the loss."""
 _CHUNK = 4096
+"""Held-out prompts scored at once, which bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1000,
     resume: bool = False,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress = False,
 ) -> TrainResult:
     """Minimize the mean squared error on prompts of a task; ``model`` itself is trained.
 
@@ -186,7 +190,7 @@ def train(
         checkpoint_every: steps between two writes.
         resume: go on from ``checkpoint``, which must come from the same model, task and recipe (more steps allowed);
             the same curve results, to the last bit on a CPU with the same number of threads.
-        progress: called after each step with steps done, all steps and the loss.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: for an unfit argument, a checkpoint of another run, or a loss that is no longer finite.
@@ -201,15 +205,16 @@ def train(
         run.restore(Path(checkpoint))
     elif checkpoint is not None and Path(checkpoint).exists():
         raise ValueError(f"expected a new file, or resume to go on from it; got {os.fspath(checkpoint)}, which exists")
-    while run.step < steps:
-        loss = run.advance()
-        due = recipe.evaluate_every is not None and run.step % recipe.evaluate_every == 0
-        if due or run.step == steps:
-            run.evaluate()
-        if checkpoint is not None and (run.step % checkpoint_every == 0 or run.step == steps):
-            run.save(Path(checkpoint))
-        if progress is not None:
-            progress(run.step, steps, loss)
+    with shown(progress, "train") as tell:
+        while run.step < steps:
+            loss = run.advance()
+            due = recipe.evaluate_every is not None and run.step % recipe.evaluate_every == 0
+            if due or run.step == steps:
+                run.evaluate()
+            if checkpoint is not None and (run.step % checkpoint_every == 0 or run.step == steps):
+                run.save(Path(checkpoint))
+            if run.step % _TOLD == 0 or run.step == steps:
+                tell(run.step / steps, f"step {run.step:,} of {steps:,}, loss {loss:.6f}")
     return run.result()
 
 

@@ -11,7 +11,7 @@ from markov_icl.experiments.claims.all_claims import CLAIMS, check_claims, chose
 from markov_icl.experiments.claims.figures import NOT_RUN
 from markov_icl.experiments.figures import gap as gap_figure
 from markov_icl.experiments.figures.fig03 import PAPER
-from markov_icl.experiments.runs.points import Outcome
+from markov_icl.experiments.runs.points import FinishedRun
 from markov_icl.features import phi
 from markov_icl.interfaces.cli import app
 
@@ -124,7 +124,7 @@ def test_theorem_parameters_reproduce_x_where_they_are_real():
 
 def test_certified_gap_brackets_the_known_values():
     specs = [s for s in gap_figure.specs("quick", 1) if s.task.length in (2, 3) and s.task.context in (1, 100)]
-    gap = gap_figure.assemble([Outcome(spec, gap_figure.compute(spec)) for spec in specs])
+    gap = gap_figure.assemble([FinishedRun(spec, gap_figure.compute(spec)) for spec in specs])
     np.testing.assert_allclose(gap.upper, [[0.4111289240, 0.3364292773], [0.3406091582, 0.2347244554]], atol=1e-9)
     assert gap.certified.all()
     assert (gap.upper - gap.lower <= 1e-6).all()

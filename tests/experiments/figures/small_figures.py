@@ -8,6 +8,18 @@ from markov_icl.experiments.figures import map as map_figure
 from markov_icl.experiments.figures import minima as minima_figure
 
 
+def assert_drawn(figure):
+    """Every panel has data, a name for what its axes show, and, with several lines, a legend in the figure."""
+    figure.canvas.draw()
+    panels = [axis for axis in figure.axes if axis.get_visible() and axis.axison and axis.get_label() != "<colorbar>"]
+    assert panels
+    for axis in panels:
+        assert axis.has_data()
+        assert axis.get_xlabel() or axis.get_ylabel() or axis.get_title()
+    named = [line for axis in panels for line in axis.lines if not line.get_label().startswith("_")]
+    assert len(named) < 2 or figure.legends or any(axis.get_legend() for axis in panels)
+
+
 def shrink(monkeypatch):
     """Make the quick scale one of seconds; only this process sees it."""
     monkeypatch.setitem(fig02.SCALES, "quick", fig02.Scale(3, 20, 0.01, 60, 2))

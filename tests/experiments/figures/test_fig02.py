@@ -7,11 +7,12 @@ from markov_icl.depth.profile import profile
 from markov_icl.experiments.claims.depth import preconditioned_descent
 from markov_icl.experiments.figures import fig02
 from markov_icl.experiments.figures.fig02 import SCALES, assemble, profile_points, read_figure_two, rises
-from markov_icl.experiments.runs.points import Outcome, Point
+from markov_icl.experiments.runs.points import FinishedRun, Point
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.interfaces.plots.depth import plot_figure_two
 from markov_icl.tasks.prompts import MarkovTask
 from tests.depth.parameters import random_model
+from tests.experiments.figures.small_figures import assert_drawn
 
 TASK = MarkovTask(length=4, context=20)
 
@@ -26,7 +27,7 @@ def figure(profiles):
     settings = {"prompts": 60, "fronts": 2, "box": 2.0}
     return assemble(
         [
-            Outcome(
+            FinishedRun(
                 Spec("fig2", "restricted", TASK, settings=settings, seed=seed),
                 (Point("trained", "loss", 3.0, 0.5), *profile_points(one)),
             )
@@ -58,7 +59,7 @@ def test_the_figure_says_what_its_rows_say(figure, profiles):
     assert figure.closest("both")[0] == figure.distances["both"][0].argmin()
     finding = read_figure_two(figure)
     assert "joint rise" in finding.verdict
-    plot_figure_two(figure).canvas.draw()
+    assert_drawn(plot_figure_two(figure))
 
 
 def test_the_verdict_follows_the_numbers(figure):

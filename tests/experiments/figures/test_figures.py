@@ -12,14 +12,14 @@ from markov_icl.experiments.figures import fig04, fig05
 from markov_icl.experiments.registry import FIGURES, PAPER_FIGURES, experiment, figure
 from markov_icl.experiments.runs.engine import compute, run_all
 from markov_icl.experiments.runs.finished import best_finished, finished
-from markov_icl.experiments.runs.points import Outcome, series
+from markov_icl.experiments.runs.points import FinishedRun, series
 from markov_icl.experiments.runs.store import Store
 from markov_icl.features import phi, predict
 from markov_icl.interfaces.plots.paper_figures import PLOTS
 from markov_icl.models.predictors import Bayes, EmpiricalCounts, Enlarged
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.tasks.sampling import sample_prompts
-from tests.experiments.figures.small_figures import shrink
+from tests.experiments.figures.small_figures import assert_drawn, shrink
 
 TASK = MarkovTask(length=4, context=12)
 
@@ -35,11 +35,11 @@ def test_runs_are_read_and_drawn(name):
     chosen = figure(name)
     if chosen.require is not None:
         pytest.importorskip("pyscipopt", reason="SCIP is not installed (extra global)")
-    outcomes = [Outcome(spec, compute(spec)) for spec in chosen.specs("quick", 2)]
+    outcomes = [FinishedRun(spec, compute(spec)) for spec in chosen.specs("quick", 2)]
     finding = chosen.read(outcomes)
     assert finding.verdict
     assert finding.computed
-    PLOTS[name](outcomes).canvas.draw()
+    assert_drawn(PLOTS[name](outcomes))
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -143,12 +143,12 @@ def test_unknown_figures_are_named(find, name):
 
 
 def test_fig_four_tells_a_worse_end(small):
-    outcomes = [Outcome(spec, compute(spec)) for spec in figure("fig4").specs("quick", 2)]
+    outcomes = [FinishedRun(spec, compute(spec)) for spec in figure("fig4").specs("quick", 2)]
     best = series(outcomes, "best layer", "population loss").values[0, 0]
 
     def ending(above):
         return [
-            Outcome(
+            FinishedRun(
                 o.spec, tuple(replace(p, value=best + above) if p.measure == "population loss" else p for p in o.points)
             )
             if o.spec.training

@@ -10,7 +10,7 @@ from markov_icl.experiments.figures import map as map_figure
 from markov_icl.experiments.figures import minima as minima_figure
 from markov_icl.experiments.registry import figure
 from markov_icl.experiments.runs.engine import compute
-from markov_icl.experiments.runs.points import Outcome, Point, parquet, series
+from markov_icl.experiments.runs.points import FinishedRun, Point, parquet, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.tasks.prompts import MarkovTask
 from tests.experiments.figures.small_figures import shrink
@@ -19,7 +19,7 @@ from tests.experiments.figures.small_figures import shrink
 @pytest.fixture
 def runs(monkeypatch):
     shrink(monkeypatch)
-    return lambda name, seeds=2: [Outcome(spec, compute(spec)) for spec in figure(name).specs("quick", seeds)]
+    return lambda name, seeds=2: [FinishedRun(spec, compute(spec)) for spec in figure(name).specs("quick", seeds)]
 
 
 def test_the_map_comes_back_from_its_rows(runs):
@@ -80,9 +80,9 @@ def test_minima_of_different_seeds_are_matched_by_loss():
             for k, pair in enumerate(pairs, start=1)
             for measure, value in zip(("loss", "share"), pair, strict=True)
         ]
-        return Outcome(Spec("minima", "a", task, seed=seed), tuple(points))
+        return FinishedRun(Spec("minima", "a", task, seed=seed), tuple(points))
 
-    proof = Outcome(
+    proof = FinishedRun(
         Spec("minima", "certificate, a", task),
         (Point("a", "lower bound", 0.0, 0.1), Point("a", "loss attained", 0.0, 0.1 + 1e-7)),
     )

@@ -74,9 +74,9 @@ def test_rows_do_not_depend_on_workers_or_order(tmp_path):
     specs = grid(SMALL)
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     seen = []
-    alone = run_all(specs, here, workers=1, progress=lambda done, total: seen.append((done, total)))
+    alone = run_all(specs, here, workers=1, progress=lambda *said: seen.append(said))
     shared = run_all(specs[::-1], there, workers=3)
-    assert seen == [(k, 4) for k in range(5)]
+    assert seen == [(k / 4, f"{k} of 4 runs") for k in range(5)]
     assert (alone.computed, shared.computed) == (4, 4)
     assert alone.keys == shared.keys[::-1]
     assert rows_of(here, alone.keys) == rows_of(there, alone.keys)
@@ -146,14 +146,14 @@ def test_workers_that_always_die_end_the_sweep(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_taken_up_again(tmp_path):
-    """kill -9 of the whole sweep at three moments, then to the end: the bytes are those of an undisturbed sweep."""
-    document = {**SMALL, "seeds": 6, "training": {**SMALL["training"], "steps": 200}}
+    """kill -9 of the whole sweep at two moments, then to the end: the bytes are those of an undisturbed sweep."""
+    document = {**SMALL, "seeds": 4, "training": {**SMALL["training"], "steps": 200}}
     file = tmp_path / "sweep.yaml"
     file.write_text(json.dumps(document))
     store = Store(tmp_path / "store")
     command = [sys.executable, "-m", "markov_icl", "sweep", file, "--store", store.folder, "--workers", "1"]
     counts = [0]
-    for more in (1, 3, 2):
+    for more in (1, 2):
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while child.poll() is None and len(list(store.folder.glob("runs/[!.]*"))) < counts[-1] + more:
             time.sleep(0.005)
@@ -162,7 +162,7 @@ def test_killed_at_any_moment_and_taken_up_again(tmp_path):
         counts.append(len(store.records()))
     assert counts == sorted(counts)
     batch = run_all(grid(document), store, workers=1)
-    assert batch.computed == 12 - counts[-1]
+    assert batch.computed == 8 - counts[-1]
     plain = Store(tmp_path / "plain")
     assert run_all(grid(document), plain, workers=1).keys == batch.keys
     assert rows_of(store, batch.keys) == rows_of(plain, batch.keys)

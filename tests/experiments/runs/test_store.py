@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markov_icl.experiments.runs import store as store_module
-from markov_icl.experiments.runs.points import Outcome, Point, curves, parquet, points_of, series
+from markov_icl.experiments.runs.points import FinishedRun, Point, curves, parquet, points_of, series
 from markov_icl.experiments.runs.spec import Spec, code_of, run_key, spec_from_dict
 from markov_icl.experiments.runs.store import Store, default_store
 from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, RegressionTask
@@ -97,7 +97,7 @@ def test_rows_survive_parquet_and_equal_rows_are_equal_bytes(rows):
 
 def test_series_line_up_seeds():
     runs = [
-        Outcome(replace(SPEC, seed=seed), tuple(Point("a", "loss", x, seed + x) for x in xs))
+        FinishedRun(replace(SPEC, seed=seed), tuple(Point("a", "loss", x, seed + x) for x in xs))
         for seed, xs in ((0, (2.0, 1.0)), (3, (1.0, 2.0)))
     ]
     line = series(runs, "a", "loss")

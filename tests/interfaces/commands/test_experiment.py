@@ -1,6 +1,7 @@
 """The commands reproduce, sweep and runs as a user meets them."""
 
 import json
+import shutil
 import sys
 
 import polars
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from markov_icl.experiments import registry as figures
+from markov_icl.experiments.runs.spec import Code
 from markov_icl.experiments.runs.store import Store
 from tests.experiments.figures.small_figures import shrink
 from tests.interfaces.command_line import answer, run
@@ -39,6 +41,25 @@ def test_a_sweep_is_run_once(swept, capsys):
     assert (code, err) == (0, "")
     assert "rate=0.1" in out
     assert "0 of 2 runs computed" in out
+
+
+def test_a_store_of_another_version_opens_and_its_runs_are_computed_again(swept, capsys):
+    """As after files have moved: the same names and rows, under keys that the present code does not give."""
+    folder, file, result = swept
+    store = Store(folder)
+    kept = [(store.read(r.key), r.seconds) for r in store.records()]
+    shutil.rmtree(folder)
+    old = Store(folder)
+    keys = [old.write(run.spec, Code("0.0.9", "0" * 64, 1), run.points, seconds) for run, seconds in kept]
+    code, out, err = run(capsys, "runs", "list", "--store", folder)
+    assert (code, keys[0][:10] in out) == (0, True)
+    assert err == "markov-icl: note: 2 runs of another version of the code: reproduce and sweep compute them again\n"
+    code, out, err = run(capsys, "sweep", file, "--store", folder, "--workers", 1)
+    assert (code, "2 of 2 runs computed" in out) == (0, True)
+    assert err.count("2 runs of another version of the code") == 1
+    assert set(keys) < {r.key for r in Store(folder).records()}
+    again = answer(capsys, "sweep", file, "--store", folder)
+    assert (again["computed"], again["rows"]) == (0, result["rows"])
 
 
 def test_runs_are_listed_shown_and_compared(swept, capsys):

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("dash", reason="the extra web is not installed")
 
 from markov_icl.interfaces.explorer.pages.views import all_views
-from markov_icl.interfaces.explorer.server.answers import Desk
+from markov_icl.interfaces.explorer.server.answers import Answers
 from markov_icl.interfaces.explorer.server.app import make_app
 from markov_icl.interfaces.explorer.server.guard import MOST_BYTES
 from markov_icl.interfaces.explorer.server.jobs import Jobs
@@ -36,7 +36,7 @@ BROKEN = View("broken", "Broken", "", (Control("n", "n", "integer", 1, 1, 3),), 
 def client():
     jobs = Jobs(all_views)
     views = (*VIEWS, BROKEN)
-    yield make_app(views, Desk(views, jobs)).server.test_client()
+    yield make_app(views, Answers(views, jobs)).server.test_client()
     jobs.close()
 
 
@@ -250,8 +250,8 @@ def test_outcomes_are_kept_within_bounds():
 
     view = View("big", "Big", "", (Control("n", "n", "integer", 0, 0, 10**6),), compute, lambda _: "markov-icl")
     jobs = Jobs(all_views)
-    desk = Desk((view,), jobs)
+    answers = Answers((view,), jobs)
     for n in [*range(250), 249, 0]:
-        assert desk.answer(view, {"n": str(n)}, "ab" * 8).result is not None
+        assert answers.answer(view, {"n": str(n)}, "ab" * 8).result is not None
     jobs.close()
     assert made == [*range(250), 0]

@@ -7,7 +7,7 @@ import pytest
 
 from markov_icl.experiments.figures.fig07 import GROUPS
 from markov_icl.interfaces.explorer.pages import attention
-from markov_icl.interfaces.explorer.pages.attention import KERNELS, VIEW
+from markov_icl.interfaces.explorer.pages.attention import KERNELS, PAGE
 from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
 
@@ -16,14 +16,14 @@ SMALL = {"length": "4", "context": "8", "kernels": "2", "steps": "40", "layers":
 
 def run_commands(capsys, texts):
     """Run both commands of the page; return what each answers."""
-    lines = VIEW.command(read(VIEW, **texts)).splitlines()
+    lines = PAGE.command(read(PAGE, **texts)).splitlines()
     return [answer(capsys, *shlex.split(line)[1:]) for line in lines]
 
 
 @pytest.mark.parametrize("texts", [{"model": "softmax"}, {"model": "lsa", "order": "in random order"}])
 def test_it_shows_what_its_commands_do(texts, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    outcome = look(VIEW, **SMALL, **texts)
+    outcome = look(PAGE, **SMALL, **texts)
     trained, found = run_commands(capsys, {**SMALL, **texts})
     loss = next(row for row in outcome.rows if row["what"] == "held-out loss")
     assert (loss["value"], loss["error"]) == (trained["loss"], trained["loss_se"])
@@ -37,7 +37,7 @@ def test_it_shows_what_its_commands_do(texts, capsys, tmp_path, monkeypatch):
 
 
 def test_rows_of_a_map_average_to_one():
-    outcome = look(VIEW, **SMALL, average="one prompt")
+    outcome = look(PAGE, **SMALL, average="one prompt")
     cells = np.array(figure_of(outcome, "layer-1").data[0].z, dtype=float)
     assert cells.shape == (8, 8)
     assert np.isnan(np.diag(cells)).all()
@@ -48,18 +48,18 @@ def test_rows_of_a_map_average_to_one():
 
 def test_order_and_kernels_change_the_prompts_alone():
     texts = {**SMALL, "order": "in random order"}
-    first, second = (look(VIEW, **{**texts, "kernels": k}) for k in ("1", "2"))
+    first, second = (look(PAGE, **{**texts, "kernels": k}) for k in ("1", "2"))
     assert first.rows[0] == second.rows[0]
     assert "contrast" not in [p.name for p in first.pictures]
     assert not figure_of(second, "layer-1").layout.shapes
-    assert len(figure_of(look(VIEW, **SMALL), "layer-1").layout.shapes) == 2
+    assert len(figure_of(look(PAGE, **SMALL), "layer-1").layout.shapes) == 2
 
 
 def test_gpt2_looks_back_only(capsys, tmp_path, monkeypatch):
     pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     texts = {"model": "gpt2", "length": "3", "context": "8", "kernels": "2", "steps": "20"}
-    outcome = look(VIEW, **texts)
+    outcome = look(PAGE, **texts)
     assert [p.name for p in outcome.pictures] == ["similarity", "layer-1", "layer-2", "layer-3", "contrast"]
     cells = np.array(figure_of(outcome, "layer-3").data[0].z, dtype=float)
     assert np.isnan(cells[np.triu_indices(8)]).all()
@@ -80,15 +80,15 @@ def test_gpt2_looks_back_only(capsys, tmp_path, monkeypatch):
 def test_refuses_beside_the_control(texts, control, message, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     with pytest.raises(attention.Refused, match=message) as refusal:
-        VIEW.refuse(read(VIEW, **texts))
+        PAGE.refuse(read(PAGE, **texts))
     assert refusal.value.control == control
 
 
 def test_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(attention.Refused, match="markov-icl\\[hf\\]"):
-        VIEW.refuse(read(VIEW, model="gpt2"))
-    VIEW.refuse(read(VIEW, model="lsa"))
+        PAGE.refuse(read(PAGE, model="gpt2"))
+    PAGE.refuse(read(PAGE, model="lsa"))
 
 
 def test_kernels_are_those_of_figure_seven():
@@ -96,4 +96,4 @@ def test_kernels_are_those_of_figure_seven():
 
 
 def test_is_declared_slow():
-    assert VIEW.slow(read(VIEW))
+    assert PAGE.slow(read(PAGE))

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from markov_icl.analysis.realizability import realizability_map
-from markov_icl.interfaces.explorer.pages.landscape import LANDSCAPE
-from markov_icl.interfaces.explorer.pages.optimum import OPTIMUM
-from markov_icl.interfaces.explorer.pages.realizability import REALIZABILITY
+from markov_icl.interfaces.explorer.pages import landscape, optimum, realizability
 from markov_icl.interfaces.explorer.pages.views import all_views
 from markov_icl.interfaces.explorer.pictures.colours import INK, PAPER, text_on, themed
 from markov_icl.interfaces.explorer.pictures.drawing import SIGNED
@@ -54,62 +52,64 @@ TEXTS = [
 
 @pytest.mark.parametrize("texts", TEXTS, ids=str)
 def test_optimum_is_what_its_command_says(capsys, tmp_path, texts):
-    outcome = outcome_of(OPTIMUM, **texts)
+    outcome = outcome_of(optimum.PAGE, **texts)
     rows = rows_of(outcome, "quantity")
-    first, second, _ = OPTIMUM.command(read(OPTIMUM, **texts)).splitlines()
+    first, second, _ = optimum.PAGE.command(read(optimum.PAGE, **texts)).splitlines()
     said = answer(capsys, *arguments(first, tmp_path))
-    assert rows["f~* enlarged"]["value"] == pytest.approx(said["loss"], abs=1e-12)
+    assert rows["enlarged space, f~*"]["value"] == pytest.approx(said["loss"], abs=1e-12)
     entries = [row["value"] for name, row in rows.items() if name.startswith("X[")]
     np.testing.assert_allclose(entries, said["X"], rtol=1e-6, atol=1e-9)
     assert ("**Realizable" in outcome.words) == said["recoverable"]
     best = answer(capsys, *arguments(second, tmp_path))
     loss = best["upper"] if "upper" in best else best["loss"]
-    assert rows["f* real"]["value"] == pytest.approx(loss, abs=1e-6)
+    assert rows["one layer, f*"]["value"] == pytest.approx(loss, abs=1e-6)
+    assert rows["best constant"]["known"].startswith("exact: ")
     bayes = rows["Bayes"]
-    losses = [rows[name]["value"] for name in ("E y²", "f* real", "f~* enlarged")]
+    losses = [rows[name]["value"] for name in ("always 0 (E y^2)", "one layer, f*", "enlarged space, f~*")]
     assert losses[0] >= losses[1] >= losses[2] - 1e-12
     assert bayes["value"] <= losses[2] + 5 * (bayes["error"] or 0)
 
 
 def test_the_bayes_loss_is_that_of_a_fixed_kernel():
     """With one kernel there is nothing to learn: the variance of the next state, in closed form."""
-    rows = rows_of(outcome_of(OPTIMUM, length="2", prior="fixed:0.7,0.3;0.4,0.6", p="0.5"), "quantity")
+    rows = rows_of(outcome_of(optimum.PAGE, length="2", prior="fixed:0.7,0.3;0.4,0.6", p="0.5"), "quantity")
     exact = 0.5 * 0.7 * 0.3 + 0.5 * 0.4 * 0.6
     assert abs(rows["Bayes"]["value"] - exact) < 6 * rows["Bayes"]["error"]
+    assert rows["best constant"]["value"] == pytest.approx(0.55 * 0.45)
 
 
 def test_a_certificate_is_called_one_and_a_search_is_not():
-    proved = rows_of(outcome_of(OPTIMUM, length="3", proof="certificate"), "quantity")["f* real"]["known"]
-    assert proved.startswith("certified: at least 0.25460")
-    found = rows_of(outcome_of(OPTIMUM, length="3"), "quantity")["f* real"]["known"]
+    proved = rows_of(outcome_of(optimum.PAGE, length="3", proof="certificate"), "quantity")["one layer, f*"]["known"]
+    assert proved.startswith("certified: all real (b, A); verified: rational")
+    found = rows_of(outcome_of(optimum.PAGE, length="3"), "quantity")["one layer, f*"]["known"]
     assert "upper bound" in found
 
 
 def test_long_chains_are_slow_and_have_no_search():
-    values = read(OPTIMUM, length="14")
-    assert OPTIMUM.slow(values)
-    assert not OPTIMUM.slow(read(OPTIMUM, length="6"))
-    names = set(rows_of(OPTIMUM.compute(values, lambda *_: None), "quantity"))
-    assert "f* real" not in names
-    assert {"E y²", "f~* enlarged", "Bayes"} <= names
+    values = read(optimum.PAGE, length="14")
+    assert optimum.PAGE.slow(values)
+    assert not optimum.PAGE.slow(read(optimum.PAGE, length="6"))
+    names = set(rows_of(optimum.PAGE.compute(values, lambda *_: None), "quantity"))
+    assert "one layer, f*" not in names
+    assert {"always 0 (E y^2)", "enlarged space, f~*", "Bayes"} <= names
 
 
 def test_without_the_matrix_the_optimum_is_still_no_estimate():
-    rows = rows_of(outcome_of(OPTIMUM, length="16"), "quantity")
-    assert rows["f~* enlarged"]["known"].startswith("exact: exact up to rounding")
-    assert rows["E y²"]["known"] == "exact: moment of the task"
+    rows = rows_of(outcome_of(optimum.PAGE, length="16"), "quantity")
+    assert rows["enlarged space, f~*"]["known"].startswith("exact: exact up to rounding")
+    assert rows["always 0 (E y^2)"]["known"] == "exact: in fractions"
     assert rows["Bayes"]["known"].startswith("estimate: ")
 
 
 def test_landscape_names_its_minima_and_ends(capsys, tmp_path):
-    outcome = outcome_of(LANDSCAPE)
-    said = answer(capsys, *arguments(LANDSCAPE.command(read(LANDSCAPE)), tmp_path))
+    outcome = outcome_of(landscape.PAGE)
+    said = answer(capsys, *arguments(landscape.PAGE.command(read(landscape.PAGE)), tmp_path))
     minima = [row["loss"] for row in outcome.rows if row["what"].startswith("minimum")]
     np.testing.assert_allclose(minima, [one["loss"] for one in said["minima"]], atol=1e-10)
     ends = [row for row in outcome.rows if row["what"].startswith("path")]
     assert len(ends) == 2
     assert all(min(abs(end["loss"] - loss) for loss in minima) < 1e-6 for end in ends)
-    held = outcome_of(LANDSCAPE, within="within the section")
+    held = outcome_of(landscape.PAGE, within="within the section")
     assert len([row for row in held.rows if row["what"].startswith("path")]) == 2
 
 
@@ -125,22 +125,24 @@ def test_landscape_names_its_minima_and_ends(capsys, tmp_path):
 )
 def test_landscape_refuses_beside_the_control(texts, control):
     with pytest.raises(Refused, match="expected") as refused:
-        outcome_of(LANDSCAPE, **texts)
+        outcome_of(landscape.PAGE, **texts)
     assert refused.value.control == control
 
 
 def test_landscape_of_one_minimum_is_cut_through_random_points():
-    outcome = outcome_of(LANDSCAPE, length="2", second="0", starts="0.2,0.4")
+    outcome = outcome_of(landscape.PAGE, length="2", second="0", starts="0.2,0.4")
     assert outcome.words.startswith("**1 local minimum** found")
 
 
 def test_realizability_is_the_package_s_map(capsys, tmp_path):
-    outcome = outcome_of(REALIZABILITY, steps="3", most="8", n="5")
+    outcome = outcome_of(realizability.PAGE, steps="3", most="8", n="5")
     direct = realizability_map(["1/4", "1/2", "3/4"], range(1, 9))
     shown = [row["realizable"] == "yes" for row in outcome.rows]
     assert shown == direct.realizable.ravel().tolist()
     assert 0 < sum(shown) < len(shown)
-    said = answer(capsys, *arguments(REALIZABILITY.command(read(REALIZABILITY, steps="3", most="8", n="5")), tmp_path))
+    said = answer(
+        capsys, *arguments(realizability.PAGE.command(read(realizability.PAGE, steps="3", most="8", n="5")), tmp_path)
+    )
     assert shown == np.ravel(said["realizable"]).tolist()
     heat = outcome.pictures[0].figure["data"][0]
     assert heat["customdata"][1][4] == "/optimum?p=0.5&n=5&length=2&prior=uniform"
@@ -174,7 +176,7 @@ def test_commands_exist_with_their_options(view):
 def test_plain_figures_are_figures():
     """What plotly's own classes accept: the figures are made without them, for speed."""
     go = pytest.importorskip("plotly.graph_objects", reason="the extra web is not installed")
-    for view in (OPTIMUM, LANDSCAPE):
+    for view in (optimum.PAGE, landscape.PAGE):
         for picture in as_result(outcome_of(view), 0.0).pictures:
             for dark in (False, True):
                 assert go.Figure(themed(picture["figure"], dark)).data

@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from markov_icl.hardness.separability import Instance, is_proof, separate
-from markov_icl.interfaces.explorer.pages.hardness import GRAPHS, VIEW
+from markov_icl.interfaces.explorer.pages.hardness import GRAPHS, PAGE
 from markov_icl.interfaces.explorer.pictures.separation import clip
 from markov_icl.interfaces.explorer.view import Refused
 from markov_icl.interfaces.graphs import read_graph
@@ -43,7 +43,7 @@ def corners(outcome, name):
 
 
 def test_the_lines_separate_the_points():
-    outcome = look(VIEW)
+    outcome = look(PAGE)
     lines = [row for row in outcome.rows if row["what"] == "line w, g"]
     assert len(lines) == 2
     planes = [(Fraction(row["x"]), Fraction(row["y"]), Fraction(row["note"])) for row in lines]
@@ -57,7 +57,7 @@ def test_the_lines_separate_the_points():
 
 
 def test_why_no_lines_do():
-    outcome = look(VIEW, points=NONE_DO)
+    outcome = look(PAGE, points=NONE_DO)
     assert "No two lines" in outcome.words
     sets = {row["note"] for row in outcome.rows if row["what"] == "no line cuts off"}
     assert sets == {"{1, 2}", "{1, 3}", "{2, 3}"}
@@ -68,26 +68,26 @@ def test_why_no_lines_do():
 
 
 def test_links_show_both_answers():
-    outcome = look(VIEW)
+    outcome = look(PAGE)
     assert outcome.links[0][1] == "/hardness"
     _, address = outcome.links[1]
     points = address.removeprefix("/hardness?points=")
-    assert "No two lines" in look(VIEW, points=points).words
+    assert "No two lines" in look(PAGE, points=points).words
 
 
 def test_a_click_adds_a_point_that_the_control_reads():
     for add, label in (("near", 1), ("beyond", -1)):
-        figure = figure_of(look(VIEW, add=add), "points")
+        figure = figure_of(look(PAGE, add=add), "points")
         ground = next(t for t in figure.data if t.showlegend is False and t.mode == "markers")
         assert len(ground.customdata) == 13 * 13
         assert all(point[2] == label and max(map(abs, point[:2])) <= 6 for point in ground.customdata)
-        control = VIEW.controls[0]
+        control = PAGE.controls[0]
         assert control.read(control.write((tuple(ground.customdata[0]),))) == ((-6.0, -6.0, label),)
 
 
-@pytest.mark.parametrize("name", [g for g in GRAPHS if not VIEW.slow(read(VIEW, graph=g))])
+@pytest.mark.parametrize("name", [g for g in GRAPHS if not PAGE.slow(read(PAGE, graph=g))])
 def test_independent_sets_have_the_known_size(name):
-    outcome = look(VIEW, graph=name)
+    outcome = look(PAGE, graph=name)
     assert f"independence number = {NUMBERS[name]}.**" in outcome.words
     members = {row["number"] - 1 for row in outcome.rows if row.get("note") == "in the set"}
     vertices = list(read_graph(name).nodes)
@@ -98,12 +98,12 @@ def test_independent_sets_have_the_known_size(name):
 
 
 def test_the_long_search_is_declared():
-    assert [g for g in GRAPHS if VIEW.slow(read(VIEW, graph=g))] == ["dodecahedral"]
-    assert VIEW.slow(read(VIEW, points="0,0,1;" + ";".join(f"{k - 4},4,-1" for k in range(9))))
+    assert [g for g in GRAPHS if PAGE.slow(read(PAGE, graph=g))] == ["dodecahedral"]
+    assert PAGE.slow(read(PAGE, points="0,0,1;" + ";".join(f"{k - 4},4,-1" for k in range(9))))
 
 
 def test_its_commands_say_the_same(capsys, tmp_path):
-    first, second = VIEW.command(read(VIEW, points=NONE_DO, graph="cubical", seed="3")).splitlines()
+    first, second = PAGE.command(read(PAGE, points=NONE_DO, graph="cubical", seed="3")).splitlines()
     document = re.fullmatch(r"(markov-icl hardness separability --file) <\(echo (.*)\)", first)
     file = tmp_path / "points.json"
     file.write_text(shlex.split(document[2])[0])
@@ -119,7 +119,7 @@ def test_its_commands_say_the_same(capsys, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process substitution needs bash")
 def test_the_command_runs_as_it_is_copied():
-    command = VIEW.command(read(VIEW, points="0.25,1,1; 3,-1.5,-1")).splitlines()[0]
+    command = PAGE.command(read(PAGE, points="0.25,1,1; 3,-1.5,-1")).splitlines()[0]
     command = command.replace("markov-icl", f"{shlex.quote(sys.executable)} -m markov_icl", 1) + " --json"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
@@ -140,22 +140,22 @@ def test_the_command_runs_as_it_is_copied():
     ],
 )
 def test_refuses_points_beside_their_control(points, message):
-    values = read(VIEW, points=points)
+    values = read(PAGE, points=points)
     with pytest.raises(Refused, match=message) as refusal:
-        VIEW.refuse(values)
+        PAGE.refuse(values)
     assert refusal.value.control == "points"
 
 
 @pytest.mark.parametrize("text", ["__import__('os')", "0,0,1;" * 21, "1e999,0,1", "nan,0,1", "x" * 401, "1,1,1;2"])
 def test_malformed_points_never_get_that_far(text):
     with pytest.raises(ValueError, match=r"expected .*; got"):
-        read(VIEW, points=text)
+        read(PAGE, points=text)
 
 
 @pytest.mark.parametrize("name", ["random_regular:3,1000,1", "../petersen", "lollipop:5,5", ""])
 def test_no_other_graph_is_made(name):
     with pytest.raises(ValueError, match="expected one of petersen"):
-        read(VIEW, graph=name)
+        read(PAGE, graph=name)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import shlex
 import numpy as np
 import pytest
 
-from markov_icl.interfaces.explorer.pages.layers import VIEW
+from markov_icl.interfaces.explorer.pages.layers import PAGE
 from tests.interfaces.command_line import answer
 from tests.interfaces.explorer.looking import figure_of, look, read
 
@@ -14,11 +14,11 @@ SMALL = {"length": "3", "context": "5", "depth": "2", "steps": "50"}
 
 @pytest.fixture(scope="module")
 def small():
-    return look(VIEW, **SMALL)
+    return look(PAGE, **SMALL)
 
 
 def test_its_numbers_are_those_of_its_command(small, capsys):
-    name, *arguments = shlex.split(VIEW.command(read(VIEW, **SMALL)))
+    name, *arguments = shlex.split(PAGE.command(read(PAGE, **SMALL)))
     assert name == "markov-icl"
     found = answer(capsys, *arguments)
     assert len(found["layers"]) == len(small.rows) == 3
@@ -51,14 +51,14 @@ def test_shares_add_up_to_one_step(small):
 
 
 def test_another_prompt_changes_the_picture_and_not_the_scores(small):
-    other = look(VIEW, **SMALL, prompt="2")
+    other = look(PAGE, **SMALL, prompt="2")
     assert [row["loss"] for row in other.rows] == [row["loss"] for row in small.rows]
     before, after = (figure_of(one, "prompt").data[0].z for one in (small, other))
     assert not np.array_equal(before, after)
 
 
 def test_three_states():
-    outcome = look(VIEW, states="3", length="2", context="3", depth="1", steps="50")
+    outcome = look(PAGE, states="3", length="2", context="3", depth="1", steps="50")
     assert set(np.ravel(figure_of(outcome, "prompt").data[0].z)) <= {0.0, 1.0, 2.0}
     assert "Bayes" in outcome.words
 
@@ -69,8 +69,8 @@ def test_three_states():
 )
 def test_refuses_what_would_take_long(name, text):
     with pytest.raises(ValueError, match=r"expected .*; got"):
-        read(VIEW, **{name: text})
+        read(PAGE, **{name: text})
 
 
 def test_is_declared_slow():
-    assert VIEW.slow(read(VIEW))
+    assert PAGE.slow(read(PAGE))

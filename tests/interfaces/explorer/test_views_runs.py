@@ -10,7 +10,7 @@ import pytest
 from markov_icl.experiments.runs.points import Point, parquet
 from markov_icl.experiments.runs.spec import Spec, code_of
 from markov_icl.experiments.runs.store import Store
-from markov_icl.interfaces.explorer.pages.runs import runs_view
+from markov_icl.interfaces.explorer.pages.runs import PAGE, page_of
 from markov_icl.interfaces.explorer.view import Refused
 from markov_icl.tasks.prompts import MarkovTask
 from tests.interfaces.command_line import answer
@@ -59,7 +59,7 @@ def figure(store, keys):
 
 
 def test_all_runs_are_listed_and_every_link_opens(store, keys, figure):
-    view = runs_view(store.folder)
+    view = page_of(store.folder)
     outcome = look(view)
     assert "2 finished runs" in outcome.words
     assert [row["key"] for row in outcome.rows] == keys[::-1]
@@ -72,7 +72,7 @@ def test_all_runs_are_listed_and_every_link_opens(store, keys, figure):
 
 
 def test_a_list_of_one_experiment(store, keys, figure):
-    view = runs_view(store.folder)
+    view = page_of(store.folder)
     some = look(view, experiment="train")
     assert len(some.rows) == 2
     assert "2 finished runs of train" in some.words
@@ -81,7 +81,7 @@ def test_a_list_of_one_experiment(store, keys, figure):
 
 
 def test_a_run_is_drawn_as_curves_and_maps(store, keys):
-    outcome = look(runs_view(store.folder), show=keys[0][:6])
+    outcome = look(page_of(store.folder), show=keys[0][:6])
     assert outcome.rows == tuple(vars(point) for point in LINES + CELLS)
     assert [p.title for p in outcome.pictures] == ["Loss", "2 kernels: similarity"]
     model, bayes = figure_of(outcome, "curves-1").data
@@ -91,11 +91,11 @@ def test_a_run_is_drawn_as_curves_and_maps(store, keys):
     np.testing.assert_array_equal(figure_of(outcome, "map-1").data[0].z, [[0, 2, 4], [1, 3, 5]])
     assert keys[0] in outcome.words
     assert "`depth=1 <b> x `" in outcome.words  # only ever inside code, which no backtick ends
-    assert "no finite number" in look(runs_view(store.folder), show=keys[1]).pictures[1].alt
+    assert "no finite number" in look(page_of(store.folder), show=keys[1]).pictures[1].alt
 
 
 def test_a_figure_is_shown_as_it_is_kept(store, figure):
-    outcome = look(runs_view(store.folder), show=figure)
+    outcome = look(page_of(store.folder), show=figure)
     (picture,) = outcome.pictures
     assert picture.figure.layout.images[0].source.startswith("data:image/png;base64,")
     assert (picture.figure.layout.images[0].sizex, picture.figure.layout.images[0].sizey) == (200, 100)
@@ -109,17 +109,17 @@ def test_a_figure_is_shown_as_it_is_kept(store, figure):
 def test_a_damaged_figure_is_said(store, figure, damage):
     (store.folder / "figures" / figure / damage).write_bytes(b"{}")
     with pytest.raises(ValueError, match="damaged"):
-        look(runs_view(store.folder), show=figure)
+        look(page_of(store.folder), show=figure)
 
 
 def test_a_figure_that_is_no_picture_has_none(store, figure):
     (store.folder / "figures" / figure / "figure.png").write_bytes(b"<svg onload=alert(1)>")
-    assert look(runs_view(store.folder), show=figure).pictures == ()
+    assert look(page_of(store.folder), show=figure).pictures == ()
 
 
 def test_a_damaged_run_is_not_shown(store, keys):
     (store.folder / "runs" / keys[0] / "rows.parquet").write_bytes(b"")
-    view = runs_view(store.folder)
+    view = page_of(store.folder)
     with pytest.raises(ValueError, match="missing or damaged"):
         look(view, show=keys[0])
 
@@ -132,14 +132,14 @@ def test_no_path_comes_from_a_request(store, keys, text, monkeypatch):
     monkeypatch.setattr(Store, "read", lambda _, key: opened.append(key))
     monkeypatch.setattr(Store, "read_figure", lambda _, name: opened.append(name))
     with pytest.raises(Refused, match="expected letters a to z") as refusal:
-        look(runs_view(store.folder), show=text)
+        look(page_of(store.folder), show=text)
     assert refusal.value.control == "show"
     assert not opened
 
 
 def test_names_are_looked_up(store, keys):
     (store.folder / "aside").mkdir()
-    view = runs_view(store.folder)
+    view = page_of(store.folder)
     for text in ("0" * 20, "fig5-quick-5", "aside", "figures"):
         with pytest.raises(Refused, match="which fits 0"):
             look(view, show=text)
@@ -150,15 +150,15 @@ def test_names_are_looked_up(store, keys):
 
 
 def test_no_store_is_not_an_error(tmp_path):
-    outcome = look(runs_view(tmp_path / "none"))
+    outcome = look(page_of(tmp_path / "none"))
     assert "no runs yet" in outcome.words
     assert not (tmp_path / "none").exists()
     with pytest.raises(Refused, match="which fits 0"):
-        look(runs_view(tmp_path / "none"), show="abc")
+        look(page_of(tmp_path / "none"), show="abc")
 
 
 def test_an_empty_store_lists_nothing(store):
-    outcome = look(runs_view(store.folder))
+    outcome = look(page_of(store.folder))
     assert "0 finished runs" in outcome.words
     assert outcome.pictures == ()
 
@@ -166,11 +166,11 @@ def test_an_empty_store_lists_nothing(store):
 def test_another_folder_is_said(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="expected an empty folder or a store"):
-        look(runs_view(tmp_path))
+        look(page_of(tmp_path))
 
 
 def test_it_is_never_kept_and_follows_the_store(store, keys):
-    view = runs_view(store.folder)
+    view = page_of(store.folder)
     assert view.fresh
     assert not view.slow(read(view))
     before = look(view)
@@ -179,13 +179,13 @@ def test_it_is_never_kept_and_follows_the_store(store, keys):
 
 
 def test_its_commands_say_the_same(store, keys, capsys, monkeypatch):
-    view = runs_view(store.folder)
+    view = page_of(store.folder)
     listed = answer(capsys, *shlex.split(view.command(read(view, experiment="train")))[1:])
     assert [run["key"] for run in listed["runs"]] == keys
     shown = answer(capsys, *shlex.split(view.command(read(view, show=keys[0][:10])))[1:])
     assert shown["rows"] == [vars(point) for point in LINES + CELLS]
     monkeypatch.setenv("XDG_DATA_HOME", str(store.folder.parent))
-    assert runs_view().command(read(view)) == "markov-icl runs list"
+    assert PAGE.command(read(view)) == "markov-icl runs list"
     reproduce = view.command(read(view, show="fig10-paper-3"))
     assert shlex.split(reproduce)[1:6] == ["reproduce", "fig10", "--scale", "paper", "--seeds"]
 
@@ -193,6 +193,6 @@ def test_its_commands_say_the_same(store, keys, capsys, monkeypatch):
 def test_more_rows_than_fit_are_said(store):
     points = tuple(Point("model", "loss", float(k), 0.1) for k in range(2500))
     key = store.write(spec(0), code_of("runs.sweep"), points, 0.1)
-    outcome = look(runs_view(store.folder), show=key)
+    outcome = look(page_of(store.folder), show=key)
     assert len(outcome.rows) == 2000
     assert "first 2,000 of 2,500 rows" in outcome.words

@@ -1,4 +1,4 @@
-"""Timing two arms that take turns.
+"""Timing two ways to one result, which take turns.
 
 Machines are shared and noisy: each number is a median, and the ratio is what to quote.
 """
@@ -49,7 +49,7 @@ def turns(calls: tuple[Callable[[], object], Callable[[], object]], repeat: int)
 
 
 def rates(case: str, amount: int, unit: str, fast: float, literal: float, note: str = "") -> Benchmark:
-    """Return seconds for an amount of work as work a second."""
+    """Return how much work a second both ways do, from the seconds they take for an amount of it."""
     return Benchmark(case, amount / fast, amount / literal, literal / fast, unit, note)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markov_icl.experiments.claims.claim import AboveCeiling, Claim, Finding
@@ -11,7 +11,8 @@ from markov_icl.experiments.claims.figures import FIGURE_CLAIMS
 from markov_icl.experiments.claims.hardness import HARDNESS_CLAIMS
 from markov_icl.experiments.claims.optimum import OPTIMUM_CLAIMS
 from markov_icl.experiments.claims.recovery import RECOVERY_CLAIMS
-from markov_icl.experiments.runs.points import Outcome
+from markov_icl.experiments.runs.points import FinishedRun
+from markov_icl.progress import Progress, shown
 
 __all__ = ["CLAIMS", "AboveCeiling", "Checked", "Claim", "Finding", "check_claims", "chosen_claims"]
 
@@ -27,7 +28,7 @@ class Checked:
 
 
 def chosen_claims(names: Sequence[str]) -> tuple[Claim, ...]:
-    """Return the claims that state these, all if there are none; ``fig5`` is ``Fig. 5``, spaces and case are free.
+    """Return the claims of these names, or all; ``fig5`` stands for ``Fig. 5``, without regard to spaces and case.
 
     Raises:
         ValueError: if a name is no statement of the paper that the table knows.
@@ -50,21 +51,21 @@ def _plain(name: str) -> str:
 
 
 def check_claims(
-    figures: Mapping[str, Sequence[Outcome] | None],
+    figures: Mapping[str, Sequence[FinishedRun] | None],
     claims: Sequence[Claim] = CLAIMS,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = False,
 ) -> tuple[Checked, ...]:
     """Compute the findings.
 
     Args:
         figures: finished runs by name of the figure; a figure that is missing, or None, is said not to have run.
         claims: which ones.
-        progress: called with the claims checked and all.
+        progress: whether to draw a bar, or who wants to know.
     """
-    found = []
-    for claim in claims:
-        finding = claim.check() if claim.figure is None else claim.check(figures.get(claim.figure))
-        found.append(Checked(claim, finding))
-        if progress is not None:
-            progress(len(found), len(claims))
+    found: list[Checked] = []
+    with shown(progress, "claims") as tell:
+        for claim in claims:
+            tell(len(found) / len(claims), claim.name)
+            finding = claim.check() if claim.figure is None else claim.check(figures.get(claim.figure))
+            found.append(Checked(claim, finding))
     return tuple(found)

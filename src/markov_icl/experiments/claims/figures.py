@@ -10,7 +10,7 @@ from markov_icl.experiments.figures import fig03, fig05
 from markov_icl.experiments.registry import figure
 from markov_icl.experiments.runs.devices import device_of
 from markov_icl.experiments.runs.engine import compute
-from markov_icl.experiments.runs.points import Outcome
+from markov_icl.experiments.runs.points import FinishedRun
 
 __all__ = ["FIGURE_CLAIMS", "NOT_RUN", "figure_finding"]
 
@@ -20,16 +20,14 @@ _MARKS: dict[str, Callable[[], tuple[AboveCeiling, ...]]] = {"fig3": fig03.above
 """What of the paper lies above the ceiling is known without the figure's trainings."""
 
 
-def figure_finding(name: str, outcomes: Sequence[Outcome] | None = None) -> Finding:
+def figure_finding(name: str, outcomes: Sequence[FinishedRun] | None = None) -> Finding:
     """Return what finished runs of a figure say; without runs, how to get them.
 
     Fig. 10 takes no time and is computed if need be.
     """
     chosen = figure(name)
-    assert chosen.specs is not None
-    assert chosen.read is not None
     if outcomes is None and name == "fig10":
-        outcomes = [Outcome(spec, compute(spec)) for spec in chosen.specs("quick", 1)]
+        outcomes = [FinishedRun(spec, compute(spec)) for spec in chosen.specs("quick", 1)]
     if outcomes is None:
         return Finding(
             NOT_RUN,

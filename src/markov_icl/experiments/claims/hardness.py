@@ -19,6 +19,7 @@ from markov_icl.hardness.separability import Instance, Planes, is_proof, separat
 __all__ = ["HARDNESS_CLAIMS", "unattained"]
 
 _LIMIT = 10.0
+"""Seconds for SCIP on one program."""
 _WITHOUT_SCIP = "SCIP is not installed (extra global): its verdicts are left out."
 
 

@@ -12,8 +12,8 @@ from markov_icl.choices import unknown
 from markov_icl.depth.profile import FRONTS, Profile, profile
 from markov_icl.depth.restricted import best_restricted
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, measures, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, measures, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.tasks.prompts import MarkovTask
 
@@ -143,7 +143,7 @@ def profile_points(found: Profile) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def assemble(outcomes: Sequence[Outcome]) -> FigureTwo:
+def assemble(outcomes: Sequence[FinishedRun]) -> FigureTwo:
     """Return the figure that the runs of several seeds make up."""
     spec = outcomes[0].spec
     layers = {m: series(outcomes, "layers", m).values for m in measures(outcomes, "layers")}
@@ -164,7 +164,7 @@ def assemble(outcomes: Sequence[Outcome]) -> FigureTwo:
     )
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Do the first layers approach the front, and do all objectives rise together later?"""
     return read_figure_two(assemble(outcomes))
 
@@ -204,4 +204,4 @@ def _listed(values: Iterable[float | int], form: str) -> str:
     return ", ".join(form.format(v) for v in values)
 
 
-EXPERIMENT = Experiment("fig2", "ten restricted layers as descent on several objectives", compute, specs, read, 31)
+EXPERIMENT = Figure("fig2", "ten restricted layers as descent on several objectives", compute, specs, read, 31)

@@ -8,8 +8,8 @@ from typing import Any
 
 from markov_icl.analysis.scoring import fresh_prompts
 from markov_icl.experiments.claims.claim import AboveCeiling, Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, score_points, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, score_points, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.experiments.runs.sweep import trained
 from markov_icl.models.predictors import Bayes, PosteriorMean, TorchModel
@@ -80,7 +80,7 @@ def _train(spec: Spec) -> tuple[Any, float]:
     raise ValueError(f"expected a finite loss at one of the rates {spec.settings['rates']}; got none")
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Does accuracy grow with depth; is one layer near guessing; and where could 0.98 come from?"""
     said, grows = [], []
     for concentration in PRIORS:
@@ -124,4 +124,4 @@ def _marks(ceiling: float) -> tuple[AboveCeiling, ...]:
     )
 
 
-EXPERIMENT = Experiment("fig3", "accuracy against layers, 2 to 4 states", compute, specs, read, 250)
+EXPERIMENT = Figure("fig3", "accuracy against layers, 2 to 4 states", compute, specs, read, 250)

@@ -9,8 +9,8 @@ import numpy as np
 
 from markov_icl.analysis.scoring import fresh_prompts
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, score_points, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, score_points, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.experiments.runs.sweep import trained
 from markov_icl.landscape.direct import solve_dense
@@ -33,6 +33,7 @@ _SCALES: dict[str, dict[str, Any]] = {
 standard error of 0.02 would hide everything: we score on 10,000."""
 _BAYES_PROMPTS = 200_000
 _SAME = 1e-3
+"""Two ends this close are called nearly the same loss, in squared states."""
 
 
 def specs(scale: str, seeds: int) -> tuple[Spec, ...]:
@@ -65,7 +66,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     return (*curve, Point(spec.part, "population loss", last, moments.loss(to_point(result.model))))
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Do both parametrizations end at nearly the same value, and at the certified one?"""
     best = series(outcomes, "best layer", "population loss").values[0, 0]
     bayes = series(outcomes, "Bayes", "loss")
@@ -85,4 +86,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig4", "sparse and dense parameters end at the same loss", compute, specs, read, 28)
+EXPERIMENT = Figure("fig4", "sparse and dense parameters end at the same loss", compute, specs, read, 28)

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from markov_icl.analysis.scoring import fresh_prompts
 from markov_icl.experiments.claims.claim import AboveCeiling, Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, score_points, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, score_points, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.experiments.runs.sweep import trained
 from markov_icl.features import vech_indices
@@ -104,7 +104,7 @@ class _Ends:
     bayes: float
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Is the enlarged model better, with a gap that grows in ``d``; and which curves lie above the ceiling?"""
     names = {"own": OWN, "fresh": FRESH, "adam": ADAM, "optimum": OPTIMUM, "best": BEST, "bayes": BAYES}
     lines = {key: series(outcomes, name, "accuracy") for key, name in names.items()}
@@ -150,4 +150,4 @@ def _marks(d: float, own: float, ceiling: float) -> tuple[AboveCeiling, ...]:
     return (AboveCeiling(what, own, ceiling, "recomputed"),) if own > ceiling else ()
 
 
-EXPERIMENT = Experiment("fig5", "accuracy against d: enlarged space and one layer", compute, specs, read, 225)
+EXPERIMENT = Figure("fig5", "accuracy against d: enlarged space and one layer", compute, specs, read, 225)

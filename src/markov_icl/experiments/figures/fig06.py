@@ -9,8 +9,8 @@ import numpy as np
 
 from markov_icl.analysis.scoring import bootstrap, first_chains, fresh_prompts, right
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, curves, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, curves, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.experiments.runs.sweep import trained
 from markov_icl.models.predictors import CLASSIFIERS, Bayes, Classifier, LinearRegression, Predictor, TorchModel
@@ -99,7 +99,7 @@ def _accuracy(spec: Spec, law: str, predictor: Predictor, prompts: Prompts, coun
     ]
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Do the models match SVM and logistic regression, and beat 3-NN, at the largest context?"""
     said, verdicts = [], []
     for law in LAWS:
@@ -128,4 +128,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig6", "GPT-2 against baselines", compute, specs, read, 700)
+EXPERIMENT = Figure("fig6", "GPT-2 against baselines", compute, specs, read, 700)

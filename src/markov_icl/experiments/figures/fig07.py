@@ -14,8 +14,8 @@ from jaxtyping import Float
 
 from markov_icl.analysis.kernel_attention import kernel_attention
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.experiments.runs.sweep import trained
 from markov_icl.tasks.prompts import MarkovTask
@@ -65,7 +65,7 @@ def _picture(name: str, measure: str, values: Float[np.ndarray, "n n"]) -> list[
     return [Point(name, measure, float(i), float(v), None, float(k)) for (i, k), v in np.ndenumerate(values)]
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Does attention follow the kernels, and more clearly in deeper layers?"""
     said, follows, deeper = [], [], []
     for groups in GROUPS[1:]:
@@ -93,4 +93,4 @@ def _clearly_positive(values: Float[np.ndarray, " seeds"]) -> bool:
     return bool(values.mean() > 3 * values.std(ddof=1) / np.sqrt(len(values)))
 
 
-EXPERIMENT = Experiment("fig7", "attention maps against sequence similarity", compute, specs, read, 170)
+EXPERIMENT = Figure("fig7", "attention maps against sequence similarity", compute, specs, read, 170)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, curves, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, curves, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.landscape.slices import coordinate_slices
@@ -36,7 +36,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Is the minimizer the lowest point of every slice?"""
     names = curves(outcomes, "loss")
     lowest = []
@@ -52,4 +52,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("fig10", "loss along six coordinates of X", compute, specs, read, 2)
+EXPERIMENT = Figure("fig10", "loss along six coordinates of X", compute, specs, read, 2)

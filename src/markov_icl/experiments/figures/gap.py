@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.recovery.solver.certify import certify
@@ -25,6 +25,7 @@ _SCALES: dict[str, dict[str, Any]] = {
     "paper": {"lengths": list(range(2, 12)), "contexts": _CONTEXTS},
 }
 _TOLERANCE = 1e-6
+"""Of the certificates, in squared states."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     return tuple(Point(f"length {task.length}", name, float(task.context), value) for name, value in values.items())
 
 
-def assemble(outcomes: Sequence[Outcome]) -> CertifiedGap:
+def assemble(outcomes: Sequence[FinishedRun]) -> CertifiedGap:
     """Return the grid that the runs make up."""
     lengths = sorted({o.spec.task.length for o in outcomes if isinstance(o.spec.task, MarkovTask)})
     columns = {
@@ -86,7 +87,7 @@ def assemble(outcomes: Sequence[Outcome]) -> CertifiedGap:
     return CertifiedGap(tuple(lengths), contexts, floor, lower, upper, certified > 0)
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Where is there a gap, how large is it, and does it vanish as the context grows?"""
     gap = assemble(outcomes)
     proved = gap.lower > gap.floor
@@ -108,4 +109,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("gap", "certified gap of one layer against length and context", compute, specs, read, 24)
+EXPERIMENT = Figure("gap", "certified gap of one layer against length and context", compute, specs, read, 24)

@@ -12,8 +12,8 @@ import numpy as np
 
 from markov_icl.analysis.hardness_scaling import planted
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.features import vech_size
 from markov_icl.hardness.global_nearest import nearest_globally
@@ -61,7 +61,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     return (Point(spec.part, "nodes", float(d), float(nodes)), Point(spec.part, "solved", float(d), float(solved)))
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Do nodes grow with size, and does exact recovery do without?"""
     limit = outcomes[0].spec.settings["nodes"]
     said, grows = [], []
@@ -87,7 +87,7 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = Figure(
     "hardness",
     "branching against size: exact and nearest recovery, general class",
     compute,

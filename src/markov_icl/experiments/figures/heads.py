@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point, curves, series
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point, curves, series
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.moments.compute import compute_moments
@@ -55,7 +55,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     )
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """How many heads leave no gap, and how much does each one close?"""
     said, proved, fewer = [], 0, 0
     names = curves(outcomes, "loss")
@@ -78,4 +78,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("heads", "best loss against the number of heads", compute, specs, read, 6)
+EXPERIMENT = Figure("heads", "best loss against the number of heads", compute, specs, read, 6)

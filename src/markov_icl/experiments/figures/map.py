@@ -9,8 +9,8 @@ import numpy as np
 
 from markov_icl.analysis.realizability import RealizabilityMap, realizability_map
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.tasks.prompts import MarkovTask
 
@@ -42,7 +42,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     return (*points, Point(_CURVE, "formula error", 0.0, chart.formula_error))
 
 
-def assemble(outcomes: Sequence[Outcome]) -> RealizabilityMap:
+def assemble(outcomes: Sequence[FinishedRun]) -> RealizabilityMap:
     """Return the map that the rows make up; its discriminants have float64's digits and the exact signs."""
     settings = outcomes[0].spec.settings
     p = tuple(Fraction(i, settings["starts"]) for i in range(1, settings["starts"]))
@@ -60,7 +60,7 @@ def assemble(outcomes: Sequence[Outcome]) -> RealizabilityMap:
     return RealizabilityMap(p, n, discriminant, values["loss"], b, A, error)
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Where is the optimum within reach, and from which context on?"""
     chart = assemble(outcomes)
     yes = chart.realizable
@@ -85,4 +85,4 @@ def _spread(count: int) -> list[int]:
     return sorted({round(share * (count - 1)) for share in (0, 0.25, 0.5, 0.75, 1)})
 
 
-EXPERIMENT = Experiment("map", "where one layer reaches the enlarged optimum, length 2", compute, specs, read, 3)
+EXPERIMENT = Figure("map", "where one layer reaches the enlarged optimum, length 2", compute, specs, read, 3)

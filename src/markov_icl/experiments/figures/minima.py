@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from markov_icl.experiments.claims.claim import Finding
-from markov_icl.experiments.runs.experiment import Experiment
-from markov_icl.experiments.runs.points import Outcome, Point
+from markov_icl.experiments.runs.experiment import Figure
+from markov_icl.experiments.runs.points import FinishedRun, Point
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.recovery.search.fit import best
 from markov_icl.recovery.solver.certify import certify
@@ -83,7 +83,7 @@ def compute(spec: Spec) -> tuple[Point, ...]:
     return (*points, Point(name, "share, no minimum", 0.0, elsewhere))
 
 
-def basins(outcomes: Sequence[Outcome]) -> dict[str, Basins]:
+def basins(outcomes: Sequence[FinishedRun]) -> dict[str, Basins]:
     """Return the minima of every task, those of different seeds matched by their losses."""
     found: dict[str, Basins] = {}
     for proof in (o for o in outcomes if o.spec.part.startswith("certificate, ")):
@@ -102,12 +102,12 @@ def basins(outcomes: Sequence[Outcome]) -> dict[str, Basins]:
     return found
 
 
-def _pairs(outcome: Outcome) -> list[tuple[float, float]]:
+def _pairs(outcome: FinishedRun) -> list[tuple[float, float]]:
     values = {m: {p.x: p.value for p in outcome.points if p.measure == m} for m in ("loss", "share")}
     return [(loss, values["share"][x]) for x, loss in values["loss"].items()]
 
 
-def read(outcomes: Sequence[Outcome]) -> Finding:
+def read(outcomes: Sequence[FinishedRun]) -> Finding:
     """Do random starts find the global minimum?"""
     said, misses, trapped = [], 0, 0
     found = basins(outcomes)
@@ -129,4 +129,4 @@ def read(outcomes: Sequence[Outcome]) -> Finding:
     )
 
 
-EXPERIMENT = Experiment("minima", "local minima against random starts", compute, specs, read, 13)
+EXPERIMENT = Figure("minima", "local minima against random starts", compute, specs, read, 13)

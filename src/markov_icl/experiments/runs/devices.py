@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from markov_icl.experiments.runs.points import Outcome
+from markov_icl.experiments.runs.points import FinishedRun
 from markov_icl.experiments.runs.spec import Spec
 
 __all__ = ["chosen_device", "device_of", "on_device"]
@@ -30,7 +30,7 @@ def on_device(specs: Sequence[Spec], device: str) -> tuple[Spec, ...]:
     )
 
 
-def device_of(runs: Iterable[Spec | Outcome]) -> str:
+def device_of(runs: Iterable[Spec | FinishedRun]) -> str:
     """Return ``cuda`` if any run trains there, else ``cpu``."""
-    specs = (run.spec if isinstance(run, Outcome) else run for run in runs)
+    specs = (run.spec if isinstance(run, FinishedRun) else run for run in runs)
     return "cuda" if any(spec.training.get("device") == "cuda" for spec in specs) else "cpu"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,20 +19,22 @@ from typing import Any
 
 from markov_icl.choices import ENGINES, unknown
 from markov_icl.experiments.registry import EXPERIMENTS, experiment
-from markov_icl.experiments.runs.points import Outcome, Point
+from markov_icl.experiments.runs.finished import outdated
+from markov_icl.experiments.runs.points import FinishedRun, Point
 from markov_icl.experiments.runs.spec import Spec, code_of, run_key
 from markov_icl.experiments.runs.store import Store
+from markov_icl.progress import Progress, Tell, shown
 from markov_icl.threads import worker_threads
 
-__all__ = ["Batch", "compute", "run_all"]
+__all__ = ["AllRuns", "compute", "run_all"]
 
-_DEATHS = 3
-_POLL_SECONDS = 0.3
+_DEATHS, _POLL_SECONDS = 3, 0.3
+"""Dead workers in a row without a finished run that end the work; wait where others compute what is left."""
 _WATCH, _WATCH_SECONDS = "markov-icl parent", 1.0
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class AllRuns:
     """Finished runs.
 
     Attributes:
@@ -42,7 +44,7 @@ class Batch:
         seconds: wall time of the call.
     """
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[FinishedRun, ...]
     keys: tuple[str, ...]
     computed: int
     seconds: float
@@ -116,8 +118,8 @@ def run_all(
     workers: int | None = None,
     engine: str = "loky",
     address: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Batch:
+    progress: Progress = False,
+) -> AllRuns:
     """Compute what the store lacks and return everything.
 
     Runs that another process computes meanwhile in the same store are waited for, not computed twice. A worker that
@@ -129,7 +131,7 @@ def run_all(
         workers: runs at a time; None means one a core. With one worker and joblib this process does the work.
         engine: one of :data:`markov_icl.choices.ENGINES`.
         address: of the Ray cluster; None starts one on this machine.
-        progress: called with finished and all runs, at the start and after each one.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: for an unfit argument, runs that fail (all others are computed first), workers that keep dying,
@@ -143,7 +145,32 @@ def run_all(
         raise ValueError(f"expected at least 1 worker; got {workers}")
     began = time.perf_counter()
     keys = [run_key(spec, code_of(EXPERIMENTS[experiment(spec.experiment).name])) for spec in specs]
-    queue = _Queue(dict(zip(keys, specs, strict=True)), store, progress)
+    with shown(progress, "runs") as tell:
+        queue = _Queue(dict(zip(keys, specs, strict=True)), store, tell)
+        if queue.pending:
+            _say_why(queue, tell)
+        _drain(queue, workers, engine, address)
+    if queue.failures:
+        key, text = next(iter(queue.failures.items()))
+        part = queue.specs[key].part
+        raise ValueError(f"expected {len(keys)} runs to finish; got {len(queue.failures)} that failed, such as "
+                         f"{part} (seed {queue.specs[key].seed}): {text}")  # fmt: skip
+    outcomes = tuple(store.read(key) for key in keys)
+    return AllRuns(outcomes, tuple(keys), queue.computed, time.perf_counter() - began)
+
+
+def _say_why(queue: _Queue, tell: Tell) -> None:
+    """Note the runs of the same names that are not taken, since another version of the code computed them."""
+    wanted = {(s.experiment, s.part, s.scale, s.seed) for key, s in queue.specs.items() if key in queue.pending}
+    records = queue.store.records()
+    why = outdated(one for one in records if (one.experiment, one.part, one.scale, one.seed) in wanted)
+    if why:
+        queue.store.notes.append(why)
+        tell(None, why)
+
+
+def _drain(queue: _Queue, workers: int | None, engine: str, address: str | None) -> None:
+    """Compute until nothing is pending: go on after a worker died, wait for what another process computes."""
     deaths = 0
     while queue.pending:
         before = len(queue.pending)
@@ -160,25 +187,18 @@ def run_all(
                 time.sleep(_POLL_SECONDS)
         finally:
             queue.release()
-    if queue.failures:
-        key, text = next(iter(queue.failures.items()))
-        part = queue.specs[key].part
-        raise ValueError(f"expected {len(keys)} runs to finish; got {len(queue.failures)} that failed, such as "
-                         f"{part} (seed {queue.specs[key].seed}): {text}")  # fmt: skip
-    outcomes = tuple(store.read(key) for key in keys)
-    return Batch(outcomes, tuple(keys), queue.computed, time.perf_counter() - began)
 
 
 class _Queue:
     """Runs that are still to be done, and what became of the others."""
 
-    def __init__(self, specs: dict[str, Spec], store: Store, progress: Callable[[int, int], None] | None) -> None:
-        self.specs, self.store, self.progress = specs, store, progress
+    def __init__(self, specs: dict[str, Spec], store: Store, tell: Tell) -> None:
+        self.specs, self.store, self.tell = specs, store, tell
         self.pending = dict.fromkeys(key for key in specs if not store.finished(key))
         self.failures: dict[str, str] = {}
         self.computed = 0
         self.claims: dict[str, ExitStack] = {}
-        self._tell()
+        self._told()
 
     def claimed(self) -> Iterator[tuple[str, Spec]]:
         """Yield the pending runs that nobody else is at, each claimed until it is kept or all are released."""
@@ -211,11 +231,11 @@ class _Queue:
         self.pending.pop(key, None)
         if key in self.claims:
             self.claims.pop(key).close()
-        self._tell()
+        self._told()
 
-    def _tell(self) -> None:
-        if self.progress is not None:
-            self.progress(len(self.specs) - len(self.pending), len(self.specs))
+    def _told(self) -> None:
+        done, total = len(self.specs) - len(self.pending), len(self.specs)
+        self.tell(done / max(total, 1), f"{done} of {total} runs")
 
 
 def _results(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars
 
 __all__ = [
-    "Outcome",
+    "FinishedRun",
     "Point",
     "Series",
     "curves",
@@ -56,7 +56,7 @@ class Point:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class FinishedRun:
     """A finished run: its spec and its rows."""
 
     spec: Spec
@@ -143,12 +143,12 @@ def points_of(data: bytes) -> tuple[Point, ...]:
     return tuple(Point(*row) for row in table.iter_rows())
 
 
-def select(outcomes: Iterable[Outcome], curve: str, measure: str) -> list[tuple[int, Point]]:
+def select(outcomes: Iterable[FinishedRun], curve: str, measure: str) -> list[tuple[int, Point]]:
     """Return seed and point of every row of one curve and measure."""
     return [(o.spec.seed, p) for o in outcomes for p in o.points if (p.curve, p.measure) == (curve, measure)]
 
 
-def series(outcomes: Iterable[Outcome], curve: str, measure: str) -> Series:
+def series(outcomes: Iterable[FinishedRun], curve: str, measure: str) -> Series:
     """Return one curve over seeds.
 
     Raises:
@@ -167,12 +167,12 @@ def series(outcomes: Iterable[Outcome], curve: str, measure: str) -> Series:
     return Series(np.array(x), values, errors)
 
 
-def curves(outcomes: Sequence[Outcome], measure: str) -> tuple[str, ...]:
+def curves(outcomes: Sequence[FinishedRun], measure: str) -> tuple[str, ...]:
     """Return the names of the curves with this measure, in the order of their first rows."""
     return tuple(dict.fromkeys(p.curve for o in outcomes for p in o.points if p.measure == measure))
 
 
-def measures(outcomes: Sequence[Outcome], curve: str) -> tuple[str, ...]:
+def measures(outcomes: Sequence[FinishedRun], curve: str) -> tuple[str, ...]:
     """Return the measures of a curve, in the order of their first rows."""
     return tuple(dict.fromkeys(p.measure for o in outcomes for p in o.points if p.curve == curve))
 

@@ -144,7 +144,8 @@ def code_of(module: str) -> Code:
     return Code(version("markov-icl"), total.hexdigest(), len(found))
 
 
-def _imported(path: Path, root: Path) -> list[Path]:
+@lru_cache(maxsize=1024)
+def _imported(path: Path, root: Path) -> tuple[Path, ...]:
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -153,7 +154,7 @@ def _imported(path: Path, root: Path) -> list[Path]:
             names += [alias.name for alias in node.names]
     places = [root.parent.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "markov_icl"]
     files = [place.with_suffix(".py") for place in places]
-    return [file for file in files if file.is_file() and file.name != _WORDS_ONLY]
+    return tuple(file for file in files if file.is_file() and file.name != _WORDS_ONLY)
 
 
 def run_key(spec: Spec, code: Code) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 from markov_icl.environment import data_folder, environment
 from markov_icl.experiments.runs.devices import device_of
 from markov_icl.experiments.runs.index import Index, Record
-from markov_icl.experiments.runs.points import Outcome, Point, parquet, points_of
+from markov_icl.experiments.runs.points import FinishedRun, Point, parquet, points_of
 from markov_icl.experiments.runs.spec import Code, Spec, run_key, spec_from_dict
 from markov_icl.files import locked
 
@@ -174,7 +174,7 @@ class Store:
         """Return the index, which need not exist yet."""
         return Index(self.folder / "index.sqlite")
 
-    def read(self, key: str) -> Outcome:
+    def read(self, key: str) -> FinishedRun:
         """Return a finished run.
 
         Raises:
@@ -184,7 +184,7 @@ class Store:
             raise ValueError(f"expected a finished run; got {key!r:.60}, which is missing or damaged")
         folder = self.folder / "runs" / key
         spec = spec_from_dict(json.loads((folder / "spec.json").read_bytes()))
-        return Outcome(spec, points_of((folder / "rows.parquet").read_bytes()))
+        return FinishedRun(spec, points_of((folder / "rows.parquet").read_bytes()))
 
     def details(self, key: str) -> dict[str, Any]:
         """Return spec, environment, times and checksums of a finished run, as plain data."""

@@ -13,7 +13,7 @@ from markov_icl.analysis.evaluation import floor
 from markov_icl.analysis.scoring import fresh_prompts
 from markov_icl.choices import MODELS, hint, unknown
 from markov_icl.experiments.runs.devices import chosen_device
-from markov_icl.experiments.runs.experiment import Experiment
+from markov_icl.experiments.runs.experiment import Sweep
 from markov_icl.experiments.runs.points import Point, score_points
 from markov_icl.experiments.runs.spec import Spec
 from markov_icl.models.predictors import Bayes, Predictor, TorchModel
@@ -143,4 +143,4 @@ def train_and_score(spec: Spec) -> tuple[Point, ...]:
     return (*on_the_way, *score_points(spec.task, predictors, drawn, float(len(result.losses))))
 
 
-EXPERIMENT = Experiment("train", "one training", train_and_score)
+EXPERIMENT = Sweep("train", "one training", train_and_score)

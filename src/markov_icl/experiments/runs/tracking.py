@@ -8,16 +8,18 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from markov_icl.experiments.runs.points import Point
 from markov_icl.experiments.runs.spec import Spec, flat
 from markov_icl.experiments.runs.store import Store
+from markov_icl.progress import Progress, shown
 
 __all__ = ["Exported", "export_to_mlflow", "metric_names", "require_mlflow"]
 
@@ -64,7 +66,7 @@ def export_to_mlflow(
     store: Store,
     keys: Sequence[str],
     uri: str,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> Exported:
     """Write runs, and the figures made of them, to MLflow.
 
@@ -77,7 +79,7 @@ def export_to_mlflow(
         store: of the runs.
         keys: of the runs, and thereby the figures.
         uri: of the tracking store, such as ``sqlite:///mlflow.db`` or ``http://host:5000``.
-        progress: called with the finished share, 0 to 1.
+        progress: whether to draw a bar, or who wants to know.
 
     Raises:
         ValueError: without the extra ``track``, or for a tracking store that refuses.
@@ -85,21 +87,16 @@ def export_to_mlflow(
     mlflow = require_mlflow()
     parts = {name: store.read_figure(name) for name in store.figures()}
     figures = {name: files for name, files in parts.items() if _made_of(files, set(keys))}
-    made, known = 0, 0
-    with _refusals(mlflow, uri):
+    runs = ((key, *_run_parts(store, key)) for key in keys)
+    drawn = ((name, *_figure_parts(name, files)) for name, files in figures.items())
+    made, total = 0, len(keys) + len(figures)
+    with shown(progress, "export") as tell, _refusals(mlflow, uri):
         client = mlflow.MlflowClient(tracking_uri=uri)
         target = _Target(client, mlflow, _artifacts(uri))
-        for done, key in enumerate(keys, start=1):
-            new = target.put(key, *_run_parts(store, key))
-            made, known = made + new, known + (not new)
-            if progress is not None:
-                progress(done / (len(keys) + len(figures)))
-        for done, (name, files) in enumerate(figures.items(), start=len(keys) + 1):
-            new = target.put(name, *_figure_parts(name, files))
-            made, known = made + new, known + (not new)
-            if progress is not None:
-                progress(done / (len(keys) + len(figures)))
-    return Exported(made, known)
+        for done, parts_of_one in enumerate(chain(runs, drawn), start=1):
+            made += target.put(*parts_of_one)
+            tell(done / total, f"{done} of {total}")
+    return Exported(made, total - made)
 
 
 def _artifacts(uri: str) -> str | None:

@@ -140,12 +140,15 @@ def _readable(moment: str) -> str:
 
 def _records(folder: Path | None, experiment: str | None = None) -> tuple[Any, list[Any]]:
     """Return the store, for writing if that is possible, and its runs."""
+    from markov_icl.experiments.runs.finished import outdated
+
     place = open_store(folder, read_only=True)
     try:
         place = open_store(folder)
     except ValueError:
         sys.stderr.write("markov-icl: note: the store cannot be written; its index is left as it is\n")
     records = [r for r in place.records() if experiment in (None, r.experiment)]
+    place.notes += [why] if (why := outdated(records)) else []
     show_notes(place)
     return place, records
 

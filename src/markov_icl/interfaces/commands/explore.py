@@ -32,7 +32,7 @@ def explore(
     """An interactive page in your browser, on this machine only: optimum, landscape, layers, hardness and more."""
     _require_extra()
     from markov_icl.interfaces.explorer.pages.views import all_views
-    from markov_icl.interfaces.explorer.server.answers import Desk
+    from markov_icl.interfaces.explorer.server.answers import Answers
     from markov_icl.interfaces.explorer.server.app import make_app
     from markov_icl.interfaces.explorer.server.jobs import Jobs
 
@@ -42,9 +42,9 @@ def explore(
     views = source()
     jobs = Jobs(source)
     try:
-        desk = Desk(views, jobs)
-        app = make_app(views, desk, host)
-        desk.warm()
+        answers = Answers(views, jobs)
+        app = make_app(views, answers, host)
+        answers.warm()
         _serve(app.server, listening, browser)
     finally:
         jobs.close()

@@ -34,11 +34,13 @@ def ladder(
         (one.name, one.loss, f"± {one.error:.1g}" if one.error else "", f"{one.kind}: {one.note}")
         for one in result.rungs
     ]
+    assert result.price is not None
+    least, most = result.price
     return Answer(
         {"rungs": result.rungs, "price_of_real_parameters": result.price, "notes": result.notes},
         [
             Table("Ladder of losses", rows, ("", "loss", "", "this number is")),
-            f"real parameters cost at least {result.price:.3g} beside f~*",
+            f"real parameters cost {least:.4g} to {most:.4g} beside f~*",
             *(f"note: {note}" for note in result.notes),
         ],
         lambda: plot_ladder(result),

@@ -111,6 +111,7 @@ def _predictors(
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.models.predictors import Constant
     from markov_icl.moments.system import Moments
+    from markov_icl.progress import part
     from markov_icl.recovery.search.fit import best as search
 
     form = fit = None
@@ -133,7 +134,7 @@ def _predictors(
             problem = form.moments if isinstance(form.moments, Moments) else source.task
             fit = search(problem, seed=seed, progress=adapt(part(tell, 0.5, 1.0)))
             notes.append(f"best (b, A): expected loss {fit.loss:.8g}, an upper bound from a local search")
-    constant = floor(source.task, seed) if source.data is None else Constant(source.data.training_mean)
+    constant = floor(source.task) if source.data is None else Constant(source.data.training_mean)
     return [*standard_predictors(source.task, form, fit, models, constant, chosen)], notes
 
 

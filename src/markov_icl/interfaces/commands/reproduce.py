@@ -80,8 +80,6 @@ def _reproduced(name: str, scale: str, seeds: int, device: str, place: Any, opti
     from markov_icl.experiments.runs.devices import device_of, on_device
 
     chosen = figure(name)
-    assert chosen.specs is not None
-    assert chosen.read is not None
     specs = on_device(chosen.specs(scale, seeds), device)
     used = device_of(specs)
     batch = options.compute(name, specs, place)

@@ -222,7 +222,7 @@ def _on_population(source: Source, heads: int, optimizer: str, steps: int, save:
 
 
 def _placed(model: Any, source: Source, seed: int) -> Any:
-    from markov_icl.analysis.placement import place
+    from markov_icl.analysis.standing import place
 
     with bar("train") as tell:
         tell(None, "local minima and Bayes")

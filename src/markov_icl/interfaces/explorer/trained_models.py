@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Kept"]
+__all__ = ["TrainedModels"]
 
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class TrainedModels(Generic[T]):
     """The last results of something slow, by the values that decide them."""
 
     def __init__(self, most: int = 8) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from markov_icl.progress import Tell
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Value = int | float | str | tuple[tuple[float, ...], ...]
 Values = Mapping[str, Value]
-Report = Callable[[float, str], None]
-"""Called by slow work with the fraction done in [0, 1] and a few words."""
 
 MAX_TEXT = 400
 """Characters accepted from any one text control or query parameter."""
@@ -145,7 +145,7 @@ class View:
     title: str
     summary: str
     controls: tuple[Control, ...]
-    compute: Callable[[Values, Report], Outcome]
+    compute: Callable[[Values, Tell], Outcome]
     command: Callable[[Values], str]
     slow: Callable[[Values], bool] = _never
     """Whether these values are computed in the background, with progress and a way to cancel."""

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from markov_icl.analysis.kernel_attention import KernelAttention
-    from markov_icl.analysis.placement import Placement
+    from markov_icl.analysis.standing import Standing
     from markov_icl.models.population import PopulationResult
     from markov_icl.models.training import TrainResult
 
 __all__ = ["plot_attention", "plot_population", "plot_training"]
 
 
-def plot_training(result: TrainResult, placed: Placement) -> Figure:
+def plot_training(result: TrainResult, placed: Standing) -> Figure:
     """Draw the training loss, the held-out scores and the levels they are measured by."""
     figure, axes = new_figure(1, 1, 6.6, 4.0)
     axis = axes[0, 0]
@@ -42,7 +42,7 @@ def plot_training(result: TrainResult, placed: Placement) -> Figure:
     return figure
 
 
-def _levels(axis: Axes, placed: Placement) -> None:
+def _levels(axis: Axes, placed: Standing) -> None:
     for k, loss in enumerate(placed.minima[:6]):
         label = "local minima of one layer" if k == 0 else None
         axis.axhline(loss, color=MARK, ls=":", lw=1, label=label)
@@ -52,7 +52,7 @@ def _levels(axis: Axes, placed: Placement) -> None:
         axis.axhline(placed.bayes.loss, color="k", lw=1, label=f"Bayes, {placed.bayes.loss:.5g}")
 
 
-def plot_population(result: PopulationResult, placed: Placement) -> Figure:
+def plot_population(result: PopulationResult, placed: Standing) -> Figure:
     """Draw the population loss above the final one, step by step, on a logarithmic axis."""
     figure, axes = new_figure(1, 1, 6.0, 3.8)
     axis = axes[0, 0]

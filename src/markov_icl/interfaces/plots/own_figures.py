@@ -11,7 +11,7 @@ from markov_icl.experiments.figures import gap as gap_figure
 from markov_icl.experiments.figures import hardness as hardness_figure
 from markov_icl.experiments.figures import map as map_figure
 from markov_icl.experiments.figures import minima as minima_figure
-from markov_icl.experiments.runs.points import Outcome, curves, series
+from markov_icl.experiments.runs.points import FinishedRun, curves, series
 from markov_icl.interfaces.plots.optimum import plot_map
 from markov_icl.interfaces.plots.style import INK, MARK, new_figure
 
@@ -30,12 +30,12 @@ __all__ = [
 _MARKERS = "osD^v<>phx"
 
 
-def plot_map_figure(outcomes: Sequence[Outcome]) -> Figure:
+def plot_map_figure(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw the discriminant over ``(n, p)`` with the unreachable part hatched, and the theorem's ``b_2``."""
     return plot_map(map_figure.assemble(outcomes))
 
 
-def plot_gap_figure(outcomes: Sequence[Outcome]) -> Figure:
+def plot_gap_figure(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw ``f* - f~*`` against length and against context; bars span the certified interval."""
     gap = gap_figure.assemble(outcomes)
     figure, axes = new_figure(1, 2, 5.4, 3.9)
@@ -67,7 +67,7 @@ def plot_gap_figure(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_heads_curves(outcomes: Sequence[Outcome]) -> Figure:
+def plot_heads_curves(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw the gap against the number of heads, a panel a context; where there is none the curve ends in a bar."""
     names = curves(outcomes, "loss")
     contexts = sorted({int(name.rpartition("n = ")[2]) for name in names})
@@ -90,7 +90,7 @@ def plot_heads_curves(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_minima_shares(outcomes: Sequence[Outcome]) -> Figure:
+def plot_minima_shares(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw each minimum's share of starts against its excess loss, and the chance that k starts all miss the best."""
     found = minima_figure.basins(outcomes)
     figure, axes = new_figure(1, 2, 5.4, 3.9)
@@ -116,7 +116,7 @@ def plot_minima_shares(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_hardness(outcomes: Sequence[Outcome]) -> Figure:
+def plot_hardness(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw branch and bound nodes against ``d``; open marks met the limit, exact recovery needs no branching."""
     figure, axes = new_figure(1, 1, 6.0, 4.2)
     axis = axes[0, 0]

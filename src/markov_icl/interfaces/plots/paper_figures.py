@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from markov_icl.experiments.figures import fig02, fig03, fig04, fig05, fig06, fig07
-from markov_icl.experiments.runs.points import Outcome, Series, curves, series
+from markov_icl.experiments.runs.points import FinishedRun, Series, curves, series
 from markov_icl.interfaces.plots.depth import plot_figure_two
 from markov_icl.interfaces.plots.optimum import plot_slices
 from markov_icl.interfaces.plots.own_figures import OWN_PLOTS
@@ -35,7 +35,7 @@ def _level(axis: Any, value: float, label: str, style: str, colour: str = "k") -
     axis.axhline(value, color=colour, ls=style, lw=1.2, label=label)
 
 
-def plot_fig4(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig4(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw both loss curves over the seeds beside the certified minimum and Bayes, and their exact final losses."""
     figure, axes = new_figure(1, 2, 5.0, 3.6)
     left, right = axes[0]
@@ -57,7 +57,7 @@ def plot_fig4(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_fig5(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig5(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw accuracy against ``d``: as published, on fresh prompts, and the exact points; the ceiling in black."""
     figure, axes = new_figure(1, 2, 5.6, 4.0)
     left, right = axes[0]
@@ -82,7 +82,7 @@ def plot_fig5(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_fig3(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig3(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw accuracy against layers, a panel a prior, with each number of states below its ceiling."""
     figure, axes = new_figure(1, len(fig03.PRIORS), 3.8, 3.8)
     for axis, prior in zip(axes[0], fig03.PRIORS, strict=True):
@@ -102,7 +102,7 @@ def plot_fig3(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_fig10(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig10(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw the loss along each coordinate with the minimizer marked."""
     names = curves(outcomes, "loss")
     lines = [series(outcomes, name, "loss") for name in names]
@@ -112,7 +112,7 @@ def plot_fig10(outcomes: Sequence[Outcome]) -> Figure:
     return plot_slices(Slices(tuple(range(len(names))), tuple(names), values, losses, places, loss))
 
 
-def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig6(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw accuracy against context, a panel a law of first states; bars: 90% bootstrap intervals of seed 0."""
     figure, axes = new_figure(1, len(fig06.LAWS), 5.2, 4.0)
     for axis, law in zip(axes[0], fig06.LAWS, strict=True):
@@ -138,7 +138,7 @@ def plot_fig6(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def plot_fig7(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig7(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw seed 0's maps (rows over their mean) beside similarity, a row a number of kernels, then the contrast."""
     layers = [m for m in dict.fromkeys(p.measure for p in outcomes[0].points) if m.startswith("attention")]
     figure, axes = new_figure(len(fig07.GROUPS), len(layers) + 2, 2.7, 2.6)
@@ -161,7 +161,7 @@ def plot_fig7(outcomes: Sequence[Outcome]) -> Figure:
     return figure
 
 
-def _map(outcome: Outcome, curve: str, measure: str) -> np.ndarray:
+def _map(outcome: FinishedRun, curve: str, measure: str) -> np.ndarray:
     cells = [p for p in outcome.points if (p.curve, p.measure) == (curve, measure) and p.y is not None]
     size = 1 + int(max(p.x for p in cells))
     values = np.full((size, size), np.nan)
@@ -175,7 +175,7 @@ def _map(outcome: Outcome, curve: str, measure: str) -> np.ndarray:
     return values
 
 
-def plot_fig2(outcomes: Sequence[Outcome]) -> Figure:
+def plot_fig2(outcomes: Sequence[FinishedRun]) -> Figure:
     """Draw the objectives, losses and distances to the fronts, layer by layer."""
     return plot_figure_two(fig02.assemble(outcomes))
 

@@ -17,7 +17,7 @@ from markov_icl.experiments.registry import FIGURES, OWN_FIGURES, figure
 from markov_icl.experiments.runs.devices import device_of
 from markov_icl.experiments.runs.engine import run_all
 from markov_icl.experiments.runs.finished import best_finished
-from markov_icl.experiments.runs.points import Outcome
+from markov_icl.experiments.runs.points import FinishedRun
 from markov_icl.experiments.runs.store import Store, default_store
 from markov_icl.interfaces.plots.paper_figures import PLOTS
 from markov_icl.interfaces.report.depth import layer_table
@@ -42,7 +42,7 @@ class FigureRuns:
     """
 
     name: str
-    outcomes: tuple[Outcome, ...] | None
+    outcomes: tuple[FinishedRun, ...] | None
     computed: bool = False
     missing: str | None = None
 
@@ -74,7 +74,7 @@ def figures_for_report(
         ValueError: if ``folder`` is given and is no store that can be written.
     """
     found: dict[str, FigureRuns] = {}
-    costs = {name: figure(name).seconds or 0 for name in FIGURES}
+    costs = {name: figure(name).seconds for name in FIGURES}
     left = {name for name, cost in costs.items() if cost <= MOST_SECONDS}
     total = sum(costs[name] for name in left)
     with _writable(folder) as place, shown(progress, "figures") as tell:
@@ -87,7 +87,6 @@ def figures_for_report(
 
 def _runs(name: str, folder: Path | None, place: Store, workers: int | None) -> FigureRuns:
     chosen, outcomes = figure(name), best_finished(name, folder)
-    assert chosen.specs is not None
     if outcomes is not None or (chosen.seconds or 0) > MOST_SECONDS:
         return FigureRuns(name, outcomes)
     try:
@@ -127,7 +126,7 @@ def figure_section(runs: FigureRuns, finding: Finding) -> str:
     return title + text + more + drawn
 
 
-def _gap_table(outcomes: Sequence[Outcome]) -> str:
+def _gap_table(outcomes: Sequence[FinishedRun]) -> str:
     gap = gap_figure.assemble(outcomes)
     chosen = [k for k, n in enumerate(gap.contexts) if n in (1, 10, 100)]
     rows = [

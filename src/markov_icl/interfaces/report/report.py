@@ -126,7 +126,6 @@ def _page(body: str) -> str:
 
 def _own_finding(runs: FigureRuns) -> Finding:
     read = figure(runs.name).read
-    assert read is not None
     return Finding(NOT_RUN, "", "-") if runs.outcomes is None else read(runs.outcomes)
 
 

@@ -10,8 +10,9 @@ from jaxtyping import Float
 
 from markov_icl.interfaces.explorer.pictures.colours import INK
 from markov_icl.interfaces.explorer.pictures.drawing import COLOURS, SEQUENCE, SIGNED, new_figure
-from markov_icl.interfaces.explorer.trained_models import Kept
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
+from markov_icl.interfaces.explorer.trained_models import TrainedModels
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
+from markov_icl.progress import Tell, part
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from markov_icl.models.training import TrainResult
     from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["KERNELS", "VIEW"]
+__all__ = ["KERNELS", "PAGE"]
 
 _FILE = "attention.safetensors"
 _BATCH, _HELD_OUT, _PROMPTS = 64, 1000, 200
@@ -90,11 +91,11 @@ def _command(values: Values) -> str:
     )
 
 
-_KEPT: Kept[TrainResult] = Kept()
+_KEPT: TrainedModels[TrainResult] = TrainedModels()
 
 
 def _trained(
-    kind: str, layers: int, heads: int, length: int, context: int, steps: int, seed: int, report: Report
+    kind: str, layers: int, heads: int, length: int, context: int, steps: int, seed: int, tell: Tell
 ) -> TrainResult:
     import torch
 
@@ -106,18 +107,15 @@ def _trained(
     config: dict[str, Any] = {"dimension": task.dimension}
     config |= {"size": "tiny", "max_context": context} if kind == "gpt2" else {"depth": layers, "heads": heads}
 
-    def progress(done: int, of: int, loss: float) -> None:
-        report(0.02 + 0.9 * done / of, f"training: step {done} of {of}, loss {loss:.4f}")
-
     def make() -> TrainResult:
         model = build_model(kind, config, seed=seed, dtype=torch.float32)
         recipe: dict[str, Any] = {"steps": steps, "batch": _BATCH, "seed": seed, "rate": rate, "held_out": _HELD_OUT}
-        return train(model, task, device="cpu", progress=progress, **recipe)
+        return train(model, task, device="cpu", progress=part(tell, 0.02, 0.92), **recipe)
 
     return _KEPT.get((kind, layers, heads, length, context, steps, seed), make)
 
 
-def _compute(values: Values, report: Report) -> Outcome:
+def _compute(values: Values, tell: Tell) -> Outcome:
     from markov_icl.analysis.kernel_attention import kernel_attention
 
     kind = str(values["model"])
@@ -126,9 +124,9 @@ def _compute(values: Values, report: Report) -> Outcome:
     )
     if kind == "gpt2":
         layers, heads = _GPT2_LAYERS, 1
-    report(0.0, "loading torch")
-    result = _trained(kind, layers, heads, length, context, steps, seed, report)
-    report(0.93, f"attention on {_PROMPTS} prompts")
+    tell(0.0, "loading torch")
+    result = _trained(kind, layers, heads, length, context, steps, seed, tell)
+    tell(0.93, f"attention on {_PROMPTS} prompts")
     task: MarkovTask = result.task  # type: ignore[assignment]
     shuffled = values["order"] == "in random order"
     found = kernel_attention(result.model, task, kernels, _PROMPTS, seed, shuffled)
@@ -287,7 +285,7 @@ def _slow(_: Values) -> bool:
     return True
 
 
-VIEW = View(
+PAGE = View(
     "attention",
     "Attention",
     "Does attention find the chains of the same kernel? Maps of a model trained here, beside similarity (Fig. 7).",

@@ -22,13 +22,14 @@ from markov_icl.interfaces.explorer.pictures.separation import (
     separability_words,
     set_of,
 )
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
+from markov_icl.progress import Tell
 
 if TYPE_CHECKING:
     from markov_icl.hardness.independent_set import IndependentSet
     from markov_icl.hardness.separability import Instance, Verdict
 
-__all__ = ["VIEW"]
+__all__ = ["PAGE"]
 
 _SEPARABLE = (
     *((-1, 0, 1), (0, 1, 1), (1, 0, 1), (2, -1, 1), (-2, 1, 1), (0, -1, 1)),
@@ -131,11 +132,11 @@ def _recovered(name: str, seed: int) -> tuple[Any, IndependentSet]:
     return graph, independent_set(graph, seed=seed, time_limit=_TIME_LIMIT)
 
 
-def _compute(values: Values, report: Report) -> Outcome:
+def _compute(values: Values, tell: Tell) -> Outcome:
     near, beyond = _sides(values)
-    report(0.05, "separating the points")
+    tell(0.05, "separating the points")
     instance, verdict = _separated(tuple(near), tuple(beyond))
-    report(0.3, "nearest recovery on the graph")
+    tell(0.3, "nearest recovery on the graph")
     graph, found = _recovered(str(values["graph"]), int(str(values["seed"])))
     name = str(values["graph"])
     pictures = (
@@ -182,7 +183,7 @@ def _slow(values: Values) -> bool:
     return values["graph"] in _LONG or len(_sides(values)[1]) > _QUICK_OUTER
 
 
-VIEW = View(
+PAGE = View(
     "hardness",
     "Hardness",
     "Two problems that the best transformer parameters hide: separating points with two lines, and independent sets.",

@@ -17,7 +17,8 @@ from markov_icl.interfaces.explorer.task_controls import (
     read_task,
     task_options,
 )
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
+from markov_icl.progress import Tell, either_way, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from markov_icl.recovery.search.fit import Fit
     from markov_icl.recovery.search.plane_section import Flow, Plane
 
-__all__ = ["LANDSCAPE"]
+__all__ = ["PAGE"]
 
 _STARTS = 16
 _GRID = 81
@@ -68,7 +69,7 @@ _CONTROLS = (
 )
 
 
-def compute(values: Values, report: Report) -> Outcome:
+def compute(values: Values, tell: Tell) -> Outcome:
     """Find the local minima, cut the section, follow the gradient flow from every start."""
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.search.fit import search
@@ -76,17 +77,15 @@ def compute(values: Values, report: Report) -> Outcome:
     from markov_icl.recovery.search.quadratic import Dense
 
     task = read_task(values)
-    form = minimizer(task, "dense", progress=lambda share: report(0.2 * share, "moments"))
+    form = minimizer(task, "dense", progress=either_way(part(tell, 0.0, 0.2)))
     quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
-    fit = search(
-        quadratic, 1, _STARTS, 0, progress=lambda done, of, _: report(0.2 + 0.4 * done / of, f"start {done} of {of}")
-    )
+    fit = search(quadratic, 1, _STARTS, 0, progress=either_way(part(tell, 0.2, 0.6)))
     plane, places = _section(quadratic, fit, values)
     starts = values["starts"]
     assert isinstance(starts, tuple)
     flows = []
     for k, (s, t) in enumerate(starts):
-        report(0.6 + 0.4 * k / len(starts), f"descent {k + 1} of {len(starts)}")
+        tell(0.6 + 0.4 * k / len(starts), f"descent {k + 1} of {len(starts)}")
         flows.append(gradient_flow(quadratic, plane.point(s, t), plane if _held(values) else None))
     pictures = (
         Picture("section", _section_alt(fit, flows), _draw_section(plane, places, flows, form, values), "The section"),
@@ -333,7 +332,7 @@ def _slow(values: Values) -> bool:
     return int(str(values["length"])) > 4 or len(starts) > 2
 
 
-LANDSCAPE = View(
+PAGE = View(
     name="landscape",
     title="Landscape",
     summary=(

@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from markov_icl.interfaces.explorer.pictures.colours import INK, text_on
 from markov_icl.interfaces.explorer.pictures.drawing import COLOURS, FAINT, cell_text, heat_map, largest, new_figure
-from markov_icl.interfaces.explorer.trained_models import Kept
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Report, Values, View
+from markov_icl.interfaces.explorer.trained_models import TrainedModels
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Values, View
+from markov_icl.progress import Tell, part
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from markov_icl.tasks.prompts import MarkovTask
     from markov_icl.tasks.sampling import Prompts
 
-__all__ = ["VIEW"]
+__all__ = ["PAGE"]
 
 _BATCH, _PROMPTS, _FRONTS = 128, 500, 4
 _SHOWN = 5
@@ -68,22 +69,20 @@ def _task(states: int, length: int, context: int) -> MarkovTask:
     return task
 
 
-_KEPT: Kept[LinearSelfAttention] = Kept()
+_KEPT: TrainedModels[LinearSelfAttention] = TrainedModels()
 
 
-def _layers(task: MarkovTask, depth: int, steps: int, seed: int, report: Report) -> LinearSelfAttention:
+def _layers(task: MarkovTask, depth: int, steps: int, seed: int, tell: Tell) -> LinearSelfAttention:
     from markov_icl.depth.restricted import best_restricted
 
-    def progress(share: float) -> None:
-        report(0.02 + 0.6 * share, f"training {depth} layers: step {round(share * steps)} of {steps}")
-
     def make() -> LinearSelfAttention:
-        return best_restricted(task, depth, steps=steps, batch=_BATCH, seed=seed, progress=progress).model
+        told = part(tell, 0.02, 0.62)
+        return best_restricted(task, depth, steps=steps, batch=_BATCH, seed=seed, progress=told).model
 
     return _KEPT.get((task, depth, steps, seed), make)
 
 
-def _compute(values: Values, report: Report) -> Outcome:
+def _compute(values: Values, tell: Tell) -> Outcome:
     from markov_icl.depth.descent import descend
     from markov_icl.depth.profile import profile
     from markov_icl.models.bayes import posterior_mean
@@ -92,14 +91,10 @@ def _compute(values: Values, report: Report) -> Outcome:
     states, length, context, depth, steps, seed = (int(str(values[name])) for name in _TRAINING)
     number = int(str(values["prompt"]))
     task = _task(states, length, context)
-    report(0.0, "loading torch")
-    model = _layers(task, depth, steps, seed, report)
-    report(0.7, f"following {_PROMPTS} prompts through the layers")
-
-    def fronts(share: float) -> None:
-        report(0.7 + 0.28 * share, "Pareto fronts")
-
-    result = profile(model, task, _PROMPTS, _FRONTS, seed=seed, progress=fronts)
+    tell(0.0, "loading torch")
+    model = _layers(task, depth, steps, seed, tell)
+    tell(0.7, f"following {_PROMPTS} prompts through the layers")
+    result = profile(model, task, _PROMPTS, _FRONTS, seed=seed, progress=part(tell, 0.7, 0.98))
     shown = sample_prompts(task, 1, np.random.default_rng([seed, _SHOWN, number]))
     path = descend(model, shown.gram)
     bayes = float(posterior_mean(task, shown)[0])
@@ -317,7 +312,7 @@ def _slow(_: Values) -> bool:
     return True
 
 
-VIEW = View(
+PAGE = View(
     "layers",
     "Layers",
     "A prompt passes through trained layers; each is a step of descent on several objectives (Theorem 4.1).",

@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING
 
 from markov_icl.features import vech_size
 from markov_icl.interfaces.explorer.pictures.blocks import blocks_alt, draw_blocks
-from markov_icl.interfaces.explorer.pictures.rungs import (
-    LONGEST_SEARCH,
-    QUICK_LENGTH,
-    draw_ladder,
-    ladder_alt,
-    rungs_of,
-)
+from markov_icl.interfaces.explorer.pictures.ladder import draw_ladder, ladder_alt
 from markov_icl.interfaces.explorer.task_controls import (
     CONTEXT,
     LENGTH,
@@ -22,19 +16,23 @@ from markov_icl.interfaces.explorer.task_controls import (
     read_task,
     task_options,
 )
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
+from markov_icl.progress import Tell, either_way, part
 
 if TYPE_CHECKING:
-    from markov_icl.analysis.ladder import Rung
+    from markov_icl.analysis.ladder import Ladder
     from markov_icl.landscape.closed_form import ClosedForm
     from markov_icl.recovery.factor import Recovery
     from markov_icl.tasks.prompts import MarkovTask
 
-__all__ = ["OPTIMUM"]
+__all__ = ["PAGE"]
 
 _EXACT_LENGTH = 4
 """Up to this length fractions take a few milliseconds."""
-_PROOF_LENGTH = 8
+_QUICK_LENGTH = 6
+"""Up to this length everything is drawn while a slider moves."""
+_PROOF_LENGTH, _PROOF_SECONDS = 8, 120.0
+_BAYES_PROMPTS = 4096
 
 PROOF = Control(
     "proof",
@@ -46,30 +44,37 @@ PROOF = Control(
 )
 
 
-def compute(values: Values, report: Report) -> Outcome:
+def compute(values: Values, tell: Tell) -> Outcome:
     """Solve the task and place its losses on the ladder."""
+    from markov_icl.analysis.ladder import ladder
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.factor import recover
 
     task = read_task(values)
-    report(0.02, "moments")
-    method = _method(task)
-    form = minimizer(task, method, progress=lambda share: report(0.02 + 0.3 * share, "moments"))
+    tell(0.02, "moments")
+    form = minimizer(task, _method(task), progress=either_way(part(tell, 0.02, 0.32)))
     recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
-    rungs = rungs_of(task, form, recovery, values["proof"] == "certificate", report)
+    losses = ladder(
+        task,
+        _BAYES_PROMPTS,
+        time_limit=_PROOF_SECONDS,
+        progress=part(tell, 0.32, 1.0),
+        prove=values["proof"] == "certificate" and not recovery.recoverable,
+        form=form,
+    )
     pictures = (
         Picture("blocks", blocks_alt(form), draw_blocks(form), "Blocks of X*"),
-        Picture("ladder", ladder_alt(rungs), draw_ladder(rungs), "Ladder of losses"),
+        Picture("ladder", ladder_alt(losses.rungs), draw_ladder(losses.rungs), "Ladder of losses"),
     )
-    return Outcome(pictures, _words(form, recovery, rungs), _rows(form, rungs))
+    return Outcome(pictures, _words(form, recovery, losses), _rows(form, losses))
 
 
 def _method(task: MarkovTask) -> str:
     """Let the minimizer choose, but keep it from fractions that a reader would wait for: 0.2 s at length 5."""
-    return "dense" if _EXACT_LENGTH < task.length <= QUICK_LENGTH else "auto"
+    return "dense" if _EXACT_LENGTH < task.length <= _QUICK_LENGTH else "auto"
 
 
-def _words(form: ClosedForm, recovery: Recovery, rungs: tuple[Rung, ...]) -> str:
+def _words(form: ClosedForm, recovery: Recovery, losses: Ladder) -> str:
     if recovery.recoverable:
         how = "exactly" if recovery.exact else f"to {recovery.tolerance:g} of its largest entry"
         verdict = f"**Realizable.** Real transformer parameters (b, A) reach X\\* {how}."
@@ -78,9 +83,9 @@ def _words(form: ClosedForm, recovery: Recovery, rungs: tuple[Rung, ...]) -> str
         exact = "exact" if recovery.exact else f"at tolerance {recovery.tolerance:g}"
         verdict = f"**Not realizable** ({exact}). Witness: {_sentence(recovery.witness.text)}"
     said = [verdict]
-    best = next((rung for rung in rungs if rung.name.startswith("f*")), None)
+    best = losses.layer
     if best is None:
-        said.append(f"Beyond length {LONGEST_SEARCH} no best loss of one real layer is searched for here.")
+        said += [_sentence(note) for note in losses.notes]
     elif not recovery.recoverable:
         price = best.loss - form.loss
         said.append(f"Real parameters cost {price:.3g} above f~\\* ({best.kind}, {best.note}).")
@@ -97,10 +102,10 @@ def _sentence(text: str) -> str:
     return text.replace("*", "\\*").rstrip(".") + "."
 
 
-def _rows(form: ClosedForm, rungs: tuple[Rung, ...]) -> tuple[dict[str, object], ...]:
+def _rows(form: ClosedForm, ladder: Ladder) -> tuple[dict[str, object], ...]:
     losses: list[dict[str, object]] = [
         {"quantity": rung.name, "value": rung.loss, "error": rung.error or None, "known": f"{rung.kind}: {rung.note}"}
-        for rung in rungs
+        for rung in ladder.rungs
     ]
     entries: list[dict[str, object]] = [
         {"quantity": label, "value": float(x), "error": None, "known": form.method}
@@ -113,7 +118,7 @@ def _slow(values: Values) -> bool:
     length, states = int(str(values["length"])), int(str(values["states"]))
     if states > 2:
         return length > (4 if states == 3 else 3) or (length > 3 and values["proof"] == "certificate")
-    return length > (4 if values["proof"] == "certificate" else QUICK_LENGTH)
+    return length > (4 if values["proof"] == "certificate" else _QUICK_LENGTH)
 
 
 def _sized(values: Values) -> None:
@@ -141,7 +146,7 @@ def _command(values: Values) -> str:
     return f"markov-icl optimum {options}\nmarkov-icl {verb} {options}\nmarkov-icl evaluate {options}"
 
 
-OPTIMUM = View(
+PAGE = View(
     name="optimum",
     title="Optimum",
     summary=(

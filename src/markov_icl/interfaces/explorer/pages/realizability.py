@@ -11,12 +11,13 @@ import numpy as np
 
 from markov_icl.interfaces.explorer.pictures.drawing import SIGNED
 from markov_icl.interfaces.explorer.task_controls import CONTEXT, PRIOR, P, prior_option, read_task
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
+from markov_icl.progress import Tell
 
 if TYPE_CHECKING:
     from markov_icl.analysis.realizability import RealizabilityMap
 
-__all__ = ["REALIZABILITY"]
+__all__ = ["PAGE"]
 
 _AT_ONCE = 60
 """Points of a map that is answered in the request itself; each takes about 2 ms."""
@@ -24,20 +25,14 @@ _KNEE = 0.5
 """Discriminants are drawn linearly below this size and by their logarithm above it."""
 
 
-def compute(values: Values, report: Report) -> Outcome:
+def compute(values: Values, tell: Tell) -> Outcome:
     """Solve the grid exactly, mark the chosen point."""
     from markov_icl.analysis.realizability import realizability_map
 
     steps, most = int(str(values["steps"])), int(str(values["most"]))
     task = read_task(_at_length_two(values))
     grid = [Fraction(k, steps + 1) for k in range(1, steps + 1)]
-    report(0.0, "points of the map")
-    result = realizability_map(
-        grid,
-        range(1, most + 1),
-        task.prior,
-        lambda share: report(share, f"{share * len(grid):.0f} of {len(grid)} rows"),
-    )
+    result = realizability_map(grid, range(1, most + 1), task.prior, tell)
     picture = Picture("map", _alt(result), _draw(result, values), "Discriminant X₂² − 4 X₁ X₃")
     p, n = values["p"], int(str(values["n"]))
     links = ((f"Open p = {p:g}, n = {n} on Optimum", _address(Fraction(f"{p:.12g}"), n, values)),)
@@ -161,7 +156,7 @@ def _command(values: Values) -> str:
     return f"markov-icl map {source} --p {grid} --contexts {contexts}"
 
 
-REALIZABILITY = View(
+PAGE = View(
     name="realizability",
     title="Realizability",
     summary="Where does one real layer reach the optimum of the enlarged space? The map over start and context.",

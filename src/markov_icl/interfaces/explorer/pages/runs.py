@@ -17,14 +17,15 @@ import numpy as np
 
 from markov_icl.experiments.registry import EXPERIMENTS, FIGURES
 from markov_icl.interfaces.explorer.pictures.drawing import COLOURS, SEQUENCE, heat_map, new_figure
-from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Report, Values, View
+from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
+from markov_icl.progress import Tell
 
 if TYPE_CHECKING:
     from markov_icl.experiments.runs.index import Record
     from markov_icl.experiments.runs.points import Point
     from markov_icl.experiments.runs.store import Store
 
-__all__ = ["runs_view"]
+__all__ = ["PAGE", "page_of"]
 
 _NAME = re.compile(r"[0-9a-z][0-9a-z-]{0,39}")
 _SHORT = 10
@@ -35,30 +36,21 @@ _ALL = "all"
 _EMPTY = "The first one takes seconds: `markov-icl reproduce fig10`, then reload this page."
 
 
-def runs_view(store: Path | None = None) -> View:
+def page_of(store: Path | None = None) -> View:
     """Return the page of the store in this folder; the usual one if None."""
-    from markov_icl.experiments.runs.store import default_store
-
-    folder = default_store() if store is None else store
+    names = (_ALL, *EXPERIMENTS)
+    first = "First characters of a run, or a figure such as fig10-quick-5; none lists all."
     controls = (
-        Control(
-            "experiment", "Experiment", "choice", _ALL, choices=(_ALL, *EXPERIMENTS), help="Only its runs are listed."
-        ),
-        Control(
-            "show",
-            "Show",
-            "text",
-            "",
-            help="First characters of a run, or a figure such as fig10-quick-5; none lists all.",
-        ),
+        Control("experiment", "Experiment", "choice", _ALL, choices=names, help="Only its runs are listed."),
+        Control("show", "Show", "text", "", help=first),
     )
 
     def check(values: Values) -> None:
-        _chosen(_open(folder), str(values["show"]))
+        _chosen(_open(store), str(values["show"]))
 
-    def compute(values: Values, report: Report) -> Outcome:
-        report(0.1, "reading the store")
-        place = _open(folder)
+    def compute(values: Values, tell: Tell) -> Outcome:
+        tell(0.1, "reading the store")
+        place = _open(store)
         if place is None:
             return _nothing()
         kind, name = _chosen(place, str(values["show"]))
@@ -72,16 +64,17 @@ def runs_view(store: Path | None = None) -> View:
         "Finished runs and figures of the store on this machine.",
         controls,
         compute,
-        _commands(folder, store is None),
+        _commands(store),
         checks=(check,),
         fresh=True,
     )
 
 
-def _open(folder: Path) -> Store | None:
+def _open(store: Path | None) -> Store | None:
     """Return the store, for writing if that is possible so that its index is kept; None where there is none yet."""
-    from markov_icl.experiments.runs.store import Store
+    from markov_icl.experiments.runs.store import Store, default_store
 
+    folder = default_store() if store is None else store
     if not folder.exists():
         return None
     place = Store(folder, read_only=True)
@@ -111,8 +104,8 @@ def _chosen(place: Store | None, text: str) -> tuple[str, str]:
     return "run", found[0]
 
 
-def _commands(folder: Path, usual: bool) -> Callable[[Values], str]:
-    where = "" if usual else f" --store {shlex.quote(str(folder))}"
+def _commands(store: Path | None) -> Callable[[Values], str]:
+    where = "" if store is None else f" --store {shlex.quote(str(store))}"
 
     def command(values: Values) -> str:
         shown, experiment = str(values["show"]), str(values["experiment"])
@@ -136,8 +129,12 @@ def _nothing() -> Outcome:
 
 
 def _show_list(place: Store, experiment: str) -> Outcome:
+    from markov_icl.experiments.runs.finished import outdated
+
     records = [r for r in place.records() if experiment in (_ALL, r.experiment)]
     newest = list(reversed(records))[:_MOST_LINKS]
+    why = outdated(records)
+    old = f" Among them {why}." if why else ""
     figures = [name for name in place.figures() if experiment == _ALL or name.partition("-")[0] == experiment]
     links = [(f"figure {name}", f"/runs?show={name}") for name in figures]
     links += [(_title(r), f"/runs?show={r.key[:_SHORT]}") for r in newest]
@@ -148,7 +145,7 @@ def _show_list(place: Store, experiment: str) -> Outcome:
     of = "" if experiment == _ALL else f" of {experiment}"
     older = f" Links open the newest {_MOST_LINKS}." if len(records) > _MOST_LINKS else ""
     words = f"**{_counted(len(records), 'finished run')}{of}**{said} and {_counted(len(figures), 'figure')}. " + (
-        f"Choose one below, or a mark in the picture.{older}" if records else _EMPTY
+        f"Choose one below, or a mark in the picture.{older}{old}" if records else _EMPTY
     )
     rows: tuple[dict[str, object], ...] = tuple(vars(r) for r in reversed(records))[:_MOST_ROWS]
     pictures = (_draw_list(records),) if records else ()
@@ -366,3 +363,7 @@ def _picture(name: str, verdict: str, files: dict[str, bytes]) -> tuple[Picture,
     figure.update_yaxes(visible=False, range=[height, 0], scaleanchor="x", constrain="domain")
     figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, dragmode="pan")
     return (Picture("figure", f"{name}, as the store keeps it: {verdict}", figure, name),)
+
+
+PAGE = page_of()
+"""Of the usual store."""

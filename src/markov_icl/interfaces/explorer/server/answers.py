@@ -14,7 +14,7 @@ from markov_icl.interfaces.explorer.server.jobs import Failed, Jobs, Running
 from markov_icl.interfaces.explorer.server.result import Result, as_result
 from markov_icl.interfaces.explorer.view import MAX_TEXT, Refused, Value, View
 
-__all__ = ["Answer", "Desk"]
+__all__ = ["Answer", "Answers"]
 
 _MOST_QUERY = 8_000
 _KEPT_BYTES = 64_000_000
@@ -42,7 +42,7 @@ class Answer:
     running: tuple[float, str] | None = None
 
 
-class Desk:
+class Answers:
     """Answers the requests of all sessions; safe to call from several threads."""
 
     def __init__(self, views: Sequence[View], jobs: Jobs) -> None:

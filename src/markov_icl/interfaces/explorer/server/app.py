@@ -1,4 +1,4 @@
-"""The explorer as a Dash application: addresses to pages, requests of a page to answers of the desk."""
+"""The explorer as a Dash application: addresses to pages, requests of a page to their answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from markov_icl.interfaces.explorer.pictures.colours import template
 from markov_icl.interfaces.explorer.server import page
-from markov_icl.interfaces.explorer.server.answers import Answer, Desk
+from markov_icl.interfaces.explorer.server.answers import Answer, Answers
 from markov_icl.interfaces.explorer.server.guard import guard
 from markov_icl.interfaces.explorer.view import MAX_TEXT, View
 
@@ -47,12 +47,12 @@ _INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def make_app(views: Sequence[View], desk: Desk, host: str = "127.0.0.1") -> Dash:
+def make_app(views: Sequence[View], answers: Answers, host: str = "127.0.0.1") -> Dash:
     """Return the application; nothing it serves or asks for lies outside its own server.
 
     Args:
         views: the pages, the first of them shown at ``/``.
-        desk: answers for them.
+        answers: to their requests.
         host: the address the server will be bound to.
     """
     from dash import ALL, ClientsideFunction, Dash, Input, Output
@@ -85,7 +85,7 @@ def make_app(views: Sequence[View], desk: Desk, host: str = "127.0.0.1") -> Dash
         Input({"type": "picture", "name": ALL}, "clickData"),
         prevent_initial_call=True,
     )
-    _add_answers(app, views, desk)
+    _add_answers(app, views, answers)
     app.server.add_url_rule("/favicon.ico", "no_icon", lambda: ("", 204))
     guard(app.server, host, app.csp_hashes(), _is_call)
     return app
@@ -105,7 +105,7 @@ def _places(parts: Sequence[Any]) -> tuple[tuple[Any, Any], ...]:
     return tuple((part.get("id"), part.get("property")) if isinstance(part, dict) else ("", "") for part in parts)
 
 
-def _add_answers(app: Dash, views: Sequence[View], desk: Desk) -> None:
+def _add_answers(app: Dash, views: Sequence[View], answers: Answers) -> None:
     from dash import Input, Output, ctx, no_update, set_props
 
     outputs, inputs = [Output(*place) for place in _OUTPUTS], [Input(*place) for place in _INPUTS]
@@ -116,12 +116,12 @@ def _add_answers(app: Dash, views: Sequence[View], desk: Desk) -> None:
         request = _Request.read(ask if asked else visit)
         if request is None:
             return (*[no_update] * 6, {"errors": {"": "expected a request of this page; got another"}})
-        view = desk.views.get(request.view)
+        view = answers.views.get(request.view)
         if view is None:
             lost = "There is no page of this name; the pages are above."
             return page.navigation(views, ""), "No such page", lost, [], [], [], _told(request, None, Answer())
-        texts = request.texts if asked else desk.texts(view, request.query)
-        answer = desk.answer(view, texts, request.session, request.cancel)
+        texts = request.texts if asked else answers.texts(view, request.query)
+        answer = answers.answer(view, texts, request.session, request.cancel)
         told = _told(request, view, answer)
         shown: list[Any] = [no_update, no_update] if asked else [[], []]
         if answer.result is not None:

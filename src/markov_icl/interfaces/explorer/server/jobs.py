@@ -179,16 +179,17 @@ def _work(pipe: Connection, views: ViewSource) -> None:
         except (EOFError, OSError, KeyboardInterrupt):
             return
         began = last = time.perf_counter()
+        known_share = 0.0
 
-        def report(share: float, words: str = "") -> None:
-            nonlocal last
+        def tell(share: float | None, words: str) -> None:
+            nonlocal last, known_share
             now = time.perf_counter()
             if now - last >= _REPORTS:
-                last = now
-                pipe.send(Running(min(max(float(share), 0.0), 1.0), str(words)[:200]))
+                last, known_share = now, known_share if share is None else min(max(share, 0.0), 1.0)
+                pipe.send(Running(known_share, words[:200]))
 
         try:
-            outcome = known[name].compute(values, report)
+            outcome = known[name].compute(values, tell)
             answer: Any = as_result(outcome, time.perf_counter() - began)
         except (ValueError, MemoryError) as error:
             answer = Failed(_plain(error))
