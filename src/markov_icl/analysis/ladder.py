@@ -155,8 +155,7 @@ def _constants(task: Task) -> tuple[Rung, Rung]:
 def _proved(proof: Certificate, least: float) -> Rung:
     """Return the middle of the interval in which ``f*`` is proved to lie, which is nowhere below ``f~*``."""
     lower = min(max(proof.lower, least), proof.upper)
-    about = " of the estimated moments" if proof.status == "estimate" else ""
-    note = f"all real (b, A){about}; verified: {proof.verified}"
+    note = f"all real (b, A); verified: {proof.verified}"
     return Rung(_LAYER, (proof.upper + lower) / 2, (proof.upper - lower) / 2, proof.status, note)
 
 
