@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from markov_icl.analysis.evaluation import evaluate, floor
-from markov_icl.landscape.direct import solve_dense, solve_rational
+from markov_icl.landscape.direct import solve
 from markov_icl.models.predictors import Bayes, Predictor
 from markov_icl.moments.compute import DEFAULT_MEMORY_GB, cheapest_exact
-from markov_icl.moments.problem import is_estimate
-from markov_icl.moments.system import RationalMoments
 from markov_icl.recovery.solver.certify import certify, require_memory
 from markov_icl.tasks.prompts import Task
 from markov_icl.tasks.sampling import sample_prompts
@@ -82,8 +80,8 @@ def ladder(
     require_memory(task.blocks * task.dimension**2, memory)
     say("moments")
     system = cheapest_exact(task, memory=memory)
-    form = solve_rational(system) if isinstance(system, RationalMoments) else solve_dense(system)
-    exact = "estimate" if is_estimate(system) else "exact"
+    form = solve(system)
+    exact = "estimate" if system.is_estimate else "exact"
     how = "in fractions" if form.error == "exact" else form.error
     say("certificate")
     proof = certify(system, tolerance, time_limit, seed=seed, memory=memory)

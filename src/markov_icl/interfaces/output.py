@@ -90,8 +90,8 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
     bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
     task = bar.add_task(label, total=1.0)
 
-    def update(share: float, detail: str = "") -> None:
-        bar.update(task, completed=share, description=f"{label} {detail}".strip())
+    def update(share: float | None, words: str = "") -> None:
+        bar.update(task, completed=share or 0.0, description=f"{label} {words}".strip())
 
     with _after_a_second(bar):
         yield update

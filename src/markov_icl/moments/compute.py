@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -15,6 +14,7 @@ from markov_icl.moments.quadrature import kernel_rule, nodes_per_variable
 from markov_icl.moments.regression import rational_regression_moments, regression_moments
 from markov_icl.moments.sampled import sampled_moments
 from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.progress import Progress, Tell, part, shown
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import IndependentStart, MarkovTask, RegressionTask, StationaryStart, Task
 from markov_icl.threads import blas_threads
@@ -67,7 +67,7 @@ def compute_moments(
     node_budget: int = NODE_BUDGET,
     points: int = 4096,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> Moments:
     """Return ``H``, ``h``, ``E y^2`` in float64: the exact grid where it fits, scrambled Sobol where not.
 
@@ -80,7 +80,7 @@ def compute_moments(
         node_budget: largest grid of kernels.
         points: Sobol kernels a replicate, where sampling runs.
         seed: of the Sobol scrambling.
-        progress: called with the finished share, 0 to 1.
+        progress: see :mod:`markov_icl.progress`.
 
     Raises:
         ValueError: if the dense system is too large.
@@ -88,8 +88,8 @@ def compute_moments(
     _require_memory(task, memory)
     if isinstance(task, RegressionTask):
         return regression_moments(task)
-    with blas_threads(unknowns(task)):
-        return _markov_moments(task, memory, node_budget, points, seed, progress)
+    with blas_threads(unknowns(task)), shown(progress, "moments") as tell:
+        return _markov_moments(task, memory, node_budget, points, seed, tell)
 
 
 def _markov_moments(
@@ -98,24 +98,25 @@ def _markov_moments(
     node_budget: int,
     points: int,
     seed: int,
-    progress: Callable[[float], None] | None,
+    tell: Tell,
 ) -> Moments:
     if is_polynomial(task):
         if grid_size(task) <= node_budget:
-            return _on_grid(task, nodes_per_variable(task), "exact up to rounding", progress)
+            return _on_grid(task, nodes_per_variable(task), "exact up to rounding", tell)
     else:
         nodes = min(_STATIONARY_NODES, floor(node_budget ** (1 / _variables(task)) + 1e-9))
         if nodes >= 8:
-            coarse = _on_grid(task, nodes // 2, "estimate", None)
-            fine = _on_grid(task, nodes, "estimate: node doubling", progress)
+            split = 0.5 ** _variables(task)  # the coarse grid has this share of the fine one's kernels
+            coarse = _on_grid(task, nodes // 2, "estimate", part(tell, 0.0, split / (1 + split)))
+            fine = _on_grid(task, nodes, "estimate: node doubling", part(tell, split / (1 + split), 1.0))
             return Moments(**{**fine.__dict__, "coarse": coarse})
     _require_memory(task, memory, copies=11)
-    return sampled_moments(task, points, seed=seed, progress=progress)
+    return sampled_moments(task, points, seed=seed, progress=tell)
 
 
-def _on_grid(task: MarkovTask, nodes: int, error: str, progress: Callable[[float], None] | None) -> Moments:
+def _on_grid(task: MarkovTask, nodes: int, error: str, tell: Tell) -> Moments:
     rule = kernel_rule(task.prior, nodes)
-    H, h, y2 = accumulate(task, rule, progress=progress).dense(task)
+    H, h, y2 = accumulate(task, rule, tell=tell).dense(task)
     return Moments(H, h, float(y2), task.blocks, task.dimension, "quadrature", rule.size, error)
 
 
@@ -138,8 +139,12 @@ def _require_memory(task: Task, memory: float, copies: int = 4) -> None:
         )
 
 
-def rational_moments(task: Task) -> RationalMoments:
+def rational_moments(task: Task, progress: Progress = False) -> RationalMoments:
     """Return ``H``, ``h``, ``E y^2`` as exact fractions.
+
+    Args:
+        task: Markov or regression.
+        progress: see :mod:`markov_icl.progress`.
 
     Raises:
         ValueError: if the moments are not rational, or if exact arithmetic would take hours.
@@ -157,7 +162,8 @@ def rational_moments(task: Task) -> RationalMoments:
     if isinstance(task, RegressionTask):
         return rational_regression_moments(task)
     rule = kernel_rule(task.prior, nodes_per_variable(task, exact=True), exact=True)
-    H, h, y2 = accumulate(task, rule, exact=True).dense(task)
+    with shown(progress, "moments") as tell:
+        H, h, y2 = accumulate(task, rule, exact=True, tell=tell).dense(task)
     return RationalMoments(
         flint.fmpq_mat(H.tolist()),
         flint.fmpq_mat([[v] for v in h]),

@@ -9,7 +9,7 @@ from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask
 from markov_icl.tasks.spec import TaskSpec, task_to_dict
 
-__all__ = ["Problem", "dense", "is_estimate", "moments_of_header", "pose"]
+__all__ = ["Problem", "float_moments", "moments_of_header", "pose"]
 
 Problem = MarkovTask | RegressionTask | Moments | RationalMoments
 
@@ -22,18 +22,12 @@ def pose(problem: Problem) -> tuple[Moments | RationalMoments, dict[str, Any] | 
     if isinstance(problem, Moments | RationalMoments):
         return problem, None
     system = cheapest_exact(problem)
-    return system, None if is_estimate(system) else task_to_dict(problem)
+    return system, None if system.is_estimate else task_to_dict(problem)
 
 
-def is_estimate(system: Moments | RationalMoments) -> bool:
-    """Return whether the moments are sampled, or from a rule that is not exact."""
-    return isinstance(system, Moments) and (system.replicates is not None or system.coarse is not None)
-
-
-def dense(problem: Problem) -> Moments:
+def float_moments(problem: Problem) -> Moments:
     """Return the problem's moments in float64."""
-    system, _ = pose(problem)
-    return system.to_float() if isinstance(system, RationalMoments) else system
+    return pose(problem)[0].to_float()
 
 
 def moments_of_header(header: dict[str, Any]) -> Moments | RationalMoments:

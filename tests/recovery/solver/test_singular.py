@@ -15,7 +15,7 @@ from markov_icl.recovery.certificate.certificate import Certificate
 from markov_icl.recovery.certificate.lift import lift
 from markov_icl.recovery.certificate.verify import verify
 from markov_icl.recovery.solver.certify import certify
-from markov_icl.recovery.solver.null_products import kernel_of, null_directions
+from markov_icl.recovery.solver.null_products import lifted_kernel, null_directions
 from markov_icl.recovery.solver.polish import polish
 from markov_icl.tasks.prompts import MarkovTask
 from tests.recovery.search.quadratics import chain_moments
@@ -61,11 +61,13 @@ def certificate(moments: Moments) -> Certificate:
 
 def test_null_directions_of_a_bias_column() -> None:
     lifted = lift(compute_moments(MarkovTask(length=3, context=10, bias=True)))
-    found = null_directions(lifted, lambda: None)
+    kernel = lifted_kernel(lifted)
+    found = null_directions(lifted, kernel, lambda: None)
     assert len(found) == 12
     for null in found:
         assert np.abs(lifted.Q @ null.columns).max() < 1e-13
-    assert np.abs(lifted.Q @ kernel_of(lifted)).max() < 1e-13
+    assert np.abs(lifted.Q @ kernel.columns).max() < 1e-13
+    assert np.abs(kernel.root.T @ kernel.root - lifted.Q).max() < 1e-13
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,7 +76,7 @@ def test_no_bound_above_a_feasible_value(seed: int) -> None:
     certificate = certify(moments, tolerance=1e-4, time_limit=3.0, most_nodes=31, seed=seed)
     rng = np.random.default_rng(seed)
     lifted = lift(moments)
-    for null in null_directions(lifted, lambda: None):
+    for null in null_directions(lifted, lifted_kernel(lifted), lambda: None):
         for size in (1e-1, 1e-2, 1e-3):
             b = null.b + size * rng.standard_normal(len(null.b))
             b, a, loss = polish(lifted, b, np.zeros(lifted.size // len(b)), sweeps=1, steps=3)

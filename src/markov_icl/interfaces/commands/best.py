@@ -36,33 +36,29 @@ def register(app: typer.Typer) -> None:
 def _system(source: Source, memory: float) -> tuple[Any, Any, Any]:
     """Return exact or float moments, the same in float64, and the minimizer."""
     from markov_icl.interfaces.output import progress_bar
-    from markov_icl.landscape.direct import solve_dense, solve_rational
+    from markov_icl.landscape.direct import solve
     from markov_icl.moments.compute import cheapest_exact
-    from markov_icl.moments.system import RationalMoments
 
     with progress_bar("moments") as progress:
         options = {"memory": memory, "progress": progress}
         system = cheapest_exact(source.task, **options)
-    if isinstance(system, RationalMoments):
-        form = solve_rational(system)
-        return system, form.moments, form
-    return system, system, solve_dense(system)
+    form = solve(system)
+    return system, form.moments, form
 
 
 def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
     """Return the minimizer and the quadratic to search on: with its matrix, or without on long chains."""
-    from markov_icl.interfaces.output import progress_bar, residual_bar
+    from markov_icl.interfaces.output import progress_bar
     from markov_icl.landscape.minimizer import minimizer
-    from markov_icl.recovery.search.matrix_free import MatrixFree, is_beyond_dense, require_search_gigabytes
-    from markov_icl.recovery.search.quadratic import Dense
+    from markov_icl.recovery.search.matrix_free import is_beyond_dense, require_search_gigabytes
 
     if not is_beyond_dense(source.task):
         _, moments, form = _system(source, memory)
-        return form, Dense.of(moments)
+        return form, moments
     require_search_gigabytes(source.task, memory)
     with progress_bar("f~*") as progress:
-        form = minimizer(source.task, "operator", memory, progress=progress, residual=residual_bar(progress))
-    return form, MatrixFree.of(form)
+        form = minimizer(source.task, "operator", memory, progress=progress)
+    return form, form.moments
 
 
 def best(
@@ -81,7 +77,7 @@ def best(
     output.check_target(plot)
     form, quadratic = _searchable(source, memory)
     with output.progress_bar("starts") as progress:
-        fit = search(quadratic, heads, starts, seed, progress=lambda done, of, _: progress(done / of))
+        fit = search(quadratic, heads, starts, seed, informed=form.X, progress=progress)
     if plot is not None:
         from markov_icl.interfaces.plots.optimum import plot_minima
 
@@ -155,9 +151,8 @@ def nearest(
     output.check_target(plot)
     form, quadratic = _searchable(source, memory)
     with output.progress_bar("starts") as progress:
-        report = lambda done, of, _: progress(done / of)  # noqa: E731
-        fit = closest(form.X, norm, blocks=quadratic.blocks, starts=starts, seed=seed, progress=report)
-        least = search(quadratic, 1, starts, seed, progress=report)
+        fit = closest(form.X, norm, blocks=quadratic.blocks, starts=starts, seed=seed, progress=progress)
+        least = search(quadratic, 1, starts, seed, informed=form.X, progress=progress)
     ladder = {"floor": form.loss, "best": least.loss, "nearest": quadratic.loss(fit.X)}
     if plot is not None:
         from markov_icl.interfaces.plots.optimum import plot_nearest
@@ -190,12 +185,9 @@ def heads(
     from markov_icl.recovery.heads.heads import heads as curve_of
 
     output.check_target(plot)
-    _, moments, form = _system(source, memory)
-    most = moments.dimension if max_heads is None else max_heads
+    system, _, _ = _system(source, memory)
     with output.progress_bar("heads") as progress:
-        curve = curve_of(
-            moments, max_heads, starts, seed, minimizer=form.X_exact, progress=lambda r, _: progress(r / most)
-        )
+        curve = curve_of(system, max_heads, starts, seed, progress=progress)
     if plot is not None:
         from markov_icl.interfaces.plots.optimum import plot_heads
 
@@ -223,7 +215,6 @@ def certify(
 ) -> None:
     """The global minimum over transformer parameters, with a verified proof of globality."""
     from markov_icl.interfaces import output
-    from markov_icl.moments.problem import is_estimate
     from markov_icl.recovery.solver.certify import certify as prove
     from markov_icl.recovery.solver.certify import require_memory
     from markov_icl.tasks.spec import task_to_dict
@@ -233,16 +224,11 @@ def certify(
     require_memory(source.task.blocks * source.task.dimension**2, memory)
     began = time.monotonic()
     system, _, form = _system(source, memory)
-    estimated = is_estimate(system)
-    trace: list[tuple[float, float, float]] = []
-    with output.status_line("certify") as show:
-
-        def progress(lower: float, upper: float, nodes: int, seconds: float) -> None:
-            trace.append((seconds, lower, upper))
-            show(f"lower {lower:.9f}  upper {upper:.9f}  gap {upper - lower:.1e}  nodes {nodes}  {seconds:.0f} s")
-
-        header = None if estimated else task_to_dict(source.task)
-        proof = prove(system, tolerance, time_limit, progress, seed, task=header, memory=memory)
+    estimated = system.is_estimate
+    trace: list[Any] = []
+    header = None if estimated else task_to_dict(source.task)
+    with output.progress_bar("certify") as progress:
+        proof = prove(system, tolerance, time_limit, progress, seed, task=header, memory=memory, trace=trace)
     seconds = time.monotonic() - began
     if save is not None:
         proof.save(save)

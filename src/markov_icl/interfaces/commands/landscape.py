@@ -38,8 +38,7 @@ def slices(
     output.check_target(plot)
     chosen = None if coordinates is None else [_whole(part) - 1 for part in coordinates.split(",")]
     with output.progress_bar("moments") as progress:
-        report = output.residual_bar(progress)
-        form = minimizer(source.task, memory=memory, progress=progress, residual=report)
+        form = minimizer(source.task, memory=memory, progress=progress)
     result = coordinate_slices(form, chosen, radius, points)
     if plot is not None:
         from markov_icl.interfaces.plots.optimum import plot_slices

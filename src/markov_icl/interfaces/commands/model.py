@@ -150,14 +150,18 @@ def _predictors(
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.models.predictors import Constant
     from markov_icl.moments.system import Moments
+    from markov_icl.progress import part
     from markov_icl.recovery.search.fit import best as search
+
+    def told(share: float | None, _words: str) -> None:
+        progress(share or 0.0)
 
     form = fit = None
     notes = []
     standard_predictors(source.task, chosen=[name for name in chosen or () if name not in ("optimum", "best")])
     if chosen is None or {"optimum", "best"} & set(chosen):
         try:
-            form = minimizer(source.task, memory=memory, seed=seed, progress=lambda share: progress(share / 2))
+            form = minimizer(source.task, memory=memory, seed=seed, progress=part(told, 0.0, 0.5))
         except ValueError as reason:
             if chosen is not None:
                 raise
@@ -170,7 +174,7 @@ def _predictors(
             )
         elif chosen is None or "best" in chosen:
             problem = form.moments if isinstance(form.moments, Moments) else source.task
-            fit = search(problem, seed=seed, progress=lambda done, of, _: progress(0.5 + done / of / 2))
+            fit = search(problem, seed=seed, progress=part(told, 0.5, 1.0))
             notes.append(f"best (b, A): expected loss {fit.loss:.8g}, an upper bound from a local search")
     constant = floor(source.task, seed) if source.data is None else Constant(source.data.training_mean)
     return [*standard_predictors(source.task, form, fit, models, constant, chosen)], notes

@@ -36,8 +36,7 @@ def optimum(
 
     output.check_target(plot)
     with output.progress_bar("moments") as progress:
-        report = output.residual_bar(progress)
-        form = minimizer(source.task, method, memory, seed=seed, progress=progress, residual=report, device=device)
+        form = minimizer(source.task, method, memory, seed=seed, progress=progress, device=device)
     with blas_threads(form.moments.dimension):
         recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     if plot is not None:
@@ -203,8 +202,7 @@ def recover_command(
         raise ValueError("expected --x or --file; got both")
     if x is None and file is None:
         with output.progress_bar("moments") as progress:
-            report = output.residual_bar(progress)
-            form = minimizer(source.task, memory=memory, progress=progress, residual=report)
+            form = minimizer(source.task, memory=memory, progress=progress)
         X: Any = form.X if form.X_exact is None else form.X_exact
         blocks = form.moments.blocks
     else:

@@ -11,10 +11,10 @@ from markov_icl.features import Array
 from markov_icl.recovery.search.projection import Projection, frame, project
 from markov_icl.recovery.search.quadratic import Quadratic
 
-__all__ = ["End", "Signature", "descend", "signature", "trust_step"]
+__all__ = ["End", "Signature", "minimize_from", "signature", "trust_step"]
 
 GRADIENT = 1e-12
-"""A gradient is zero when its norm is at most this times what the fit explains (see :func:`descend`)."""
+"""A gradient is zero when its norm is at most this times what the fit explains (see :func:`minimize_from`)."""
 CURVATURE = 1e-8
 """A curvature is zero when it is at most this times the largest one, ..."""
 ROUNDING = 1e-11
@@ -112,7 +112,7 @@ def _short_step(values: Array, vectors: Array, gradient: Array, radius: float, f
     return np.asarray(step * min(1.0, radius / max(float(np.linalg.norm(step)), 1e-300)))
 
 
-def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 300) -> End:
+def minimize_from(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 300) -> End:
     """Go from a start to a stationary point, leaving saddles along their negative curvature.
 
     Converged means: the gradient's norm, in squared states a radian, is at most ``1e-12 h^T X``, the

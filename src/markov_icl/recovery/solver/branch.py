@@ -5,24 +5,58 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from math import log
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from markov_icl.features import Array
+from markov_icl.landscape.realizable import in_gauge
 from markov_icl.moments.system import Moments
+from markov_icl.progress import Tell
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
 from markov_icl.recovery.certificate.lift import Lift, unvec
 from markov_icl.recovery.solver.barrier import Incumbent, NodeResult, TimeUp, solve_node
 from markov_icl.recovery.solver.iterate import Iterate, add_cone, start
 
-__all__ = ["Node", "Progress", "Search"]
+__all__ = ["Bound", "Node", "Search", "SearchOptions"]
 
-Progress = Callable[[float, float, int, float], None]
 _RANDOM_STARTS = 8
 _AIM = 0.9
+"""Share of the tolerance at which the search stops; what rounding takes off a bound in its proof is the rest."""
+
+
+class Bound(NamedTuple):
+    """What a search had proved, but for rounding, and found after so many seconds."""
+
+    seconds: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class SearchOptions:
+    """How a search runs.
+
+    Attributes:
+        tolerance: gap to reach, in squared states.
+        began: seconds of :func:`time.monotonic`.
+        deadline: the same clock, when to stop; infinity for never.
+        tell: called at every better bound.
+        seed: of the random starts and of the rounding.
+        most_nodes: nodes of the tree.
+        trace: every better bound is appended.
+    """
+
+    tolerance: float
+    began: float
+    deadline: float
+    tell: Tell
+    seed: int
+    most_nodes: int
+    trace: list[Bound]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,20 +73,9 @@ class Node:
 class Search:
     """Best-first branch and bound on ``b``."""
 
-    def __init__(
-        self,
-        lifted: Lift,
-        tolerance: float,
-        began: float,
-        time_limit: float | None,
-        progress: Progress | None,
-        seed: int,
-        most_nodes: int,
-    ) -> None:
-        self.lifted, self.tolerance, self.began = lifted, tolerance, began
-        self.deadline = np.inf if time_limit is None else began + time_limit
-        self.progress, self.most_nodes = progress, most_nodes
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, lifted: Lift, options: SearchOptions) -> None:
+        self.lifted, self.options = lifted, options
+        self.rng = np.random.default_rng(options.seed)
         self.cones: list[Array] = []
         self.heap: list[tuple[float, int, Node]] = []
         self.order = itertools.count()
@@ -78,21 +101,26 @@ class Search:
 
     def check(self) -> None:
         """Raise when the time is up."""
-        if time.monotonic() > self.deadline:
+        if time.monotonic() >= self.options.deadline:
             raise TimeUp
 
     def run(self) -> None:
         """Search until the gap is closed, the time or the nodes are used up, or Ctrl-C."""
         try:
-            self.check()
-            for _ in range(_RANDOM_STARTS):
-                b = self.rng.standard_normal(self.lifted.dimension)
-                self.incumbent.offer(b, np.zeros(self.lifted.size // self.lifted.dimension))
+            self._offer_random()
             self._begin_run()
-            while self.incumbent.loss - self.lower > _AIM * self.tolerance and self.nodes < self.most_nodes:
+            aim, most = _AIM * self.options.tolerance, self.options.most_nodes
+            while self.incumbent.loss - self.lower > aim and self.nodes < most:
                 self._branch()
         except (TimeUp, KeyboardInterrupt):
             return
+
+    def _offer_random(self) -> None:
+        """Polish a few random starts: without an upper bound no node could be closed."""
+        for _ in range(_RANDOM_STARTS):
+            self.check()
+            b = self.rng.standard_normal(self.lifted.dimension)
+            self.incumbent.offer(b, np.zeros(self.lifted.size // self.lifted.dimension))
 
     def _begin_run(self) -> None:
         """Solve the root."""
@@ -158,9 +186,7 @@ class Search:
 
         def on_bound(lower: float, iterate: Iterate) -> None:
             reached[:] = [(lower, iterate)]
-            if self.progress is not None:
-                shown = min(others, max(lower, fallback.lower))
-                self.progress(shown, self.incumbent.loss, self.nodes, time.monotonic() - self.began)
+            self._tell(min(others, max(lower, fallback.lower)))
 
         result: NodeResult | None = None
         try:
@@ -169,7 +195,7 @@ class Search:
                 cones,
                 first,
                 self.incumbent,
-                _AIM * self.tolerance,
+                _AIM * self.options.tolerance,
                 self.rng,
                 on_bound,
                 self.check,
@@ -184,27 +210,36 @@ class Search:
                 node = replace(node, warm=result.warm, split=result.split)
             self._push(node)
 
+    def _tell(self, lower: float) -> None:
+        """Tell a better bound; the share is that of the decades from ``y2`` down to the tolerance."""
+        upper = self.incumbent.loss
+        whole, left = (max(x / self.options.tolerance, 1.0) for x in (self.lifted.y2, upper - lower))
+        share = 1.0 if whole == 1 else min(max(1 - log(left) / log(whole), 0.0), 1.0)
+        self.options.trace.append(Bound(time.monotonic() - self.options.began, lower, upper))
+        self.options.tell(share, f"gap {upper - lower:.1e}, {self.nodes} node{'s' * (self.nodes > 1)}")
+
     def solve_conic(self) -> None:
-        """Solve the first level by a general conic solver."""
+        """Solve the first level by a general conic solver, as far as it gets in the time."""
         from markov_icl.recovery.solver.conic import first_level
 
-        self.incumbent.offer(np.ones(self.lifted.dimension), np.zeros(len(self.first.Ka)))
-        for _ in range(_RANDOM_STARTS):
-            b = self.rng.standard_normal(self.lifted.dimension)
-            self.incumbent.offer(b, np.zeros(len(self.first.Ka)))
+        try:
+            self.incumbent.offer(np.ones(self.lifted.dimension), np.zeros(len(self.first.Ka)))
+            self._offer_random()
+            self.check()
+            Z, lower = first_level(self.lifted, self.options.deadline - time.monotonic())
+        except (TimeUp, KeyboardInterrupt):
+            return
         _, _, root = heapq.heappop(self.heap)
-        Z, lower = first_level(self.lifted)
         self._push(replace(root, leaf=replace(root.leaf, Z=Z), lower=lower))
 
     def ordered(self) -> list[Node]:
         """Return the tree's leaves in the order of their paths."""
         return sorted((entry[2] for entry in self.heap), key=lambda node: node.leaf.path)
 
-    def certificate(self, dense: Moments, task: Mapping[str, Any] | None) -> Certificate:
-        """Return the tree as a certificate that nobody has verified yet."""
+    def certificate(self, dense: Moments, task: Mapping[str, Any] | None, leaves: Sequence[Leaf]) -> Certificate:
+        """Return a certificate that nobody has verified yet."""
         D = self.lifted.dimension
-        leaves = tuple(node.leaf for node in self.ordered())
-        b, A = self.incumbent.b, unvec(self.incumbent.a, D)
+        (b,), (A,) = in_gauge(self.incumbent.b[None], unvec(self.incumbent.a, D)[None])
         cones = np.stack(self.cones) if self.cones else np.zeros((0, D, D))
         return Certificate(
             upper=self.incumbent.loss,
@@ -215,8 +250,8 @@ class Search:
             b=b,
             A=A,
             seconds=0.0,
-            tolerance=self.tolerance,
-            leaves=leaves,
+            tolerance=self.options.tolerance,
+            leaves=tuple(leaves),
             cones=cones,
             task=task,
             moments=dense if task is None else None,

@@ -12,33 +12,37 @@ import numpy as np
 from markov_icl.moments.compute import DEFAULT_MEMORY_GB
 from markov_icl.moments.problem import Problem, pose
 from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.progress import Progress, shown
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
 from markov_icl.recovery.certificate.floating_bound import DATA_ERROR, floating_bound
-from markov_icl.recovery.certificate.lift import Lift, lift, unpack, unvec
-from markov_icl.recovery.certificate.verify import Verified, verify
-from markov_icl.recovery.solver.barrier import Incumbent, TimeUp
-from markov_icl.recovery.solver.branch import Node, Progress, Search
-from markov_icl.recovery.solver.facial import check_bounded, face_bound
+from markov_icl.recovery.certificate.lift import Lift, lift, unpack
+from markov_icl.recovery.certificate.verify import verify
+from markov_icl.recovery.solver.branch import Bound, Node, Search, SearchOptions
+from markov_icl.recovery.solver.null_products import exact_kernel
 from markov_icl.recovery.solver.singular import SingularSearch
 from markov_icl.threads import blas_threads
 
-__all__ = ["Progress", "certify", "require_memory"]
+__all__ = ["certify", "require_memory"]
 
-_RANDOM_STARTS = 8
 _MATRICES = 30
 """Matrices of order ``N`` alive at once; measured 29 at ``d = 12``."""
+_GRACE = 0.5
+"""Seconds past the limit in which a proof may still be mended or made in fractions."""
+_RATIONAL_SECONDS = 3e-8
+"""A leaf of order ``N`` is proved in fractions in about this times ``N^4`` seconds: 0.003 at 18, 0.16 at 48."""
 
 
 def certify(
     problem: Problem,
     tolerance: float = 1e-6,
     time_limit: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = False,
     seed: int = 0,
     method: str = "barrier",
     most_nodes: int = 10_000,
     task: Mapping[str, Any] | None = None,
     memory: float = DEFAULT_MEMORY_GB,
+    trace: list[Bound] | None = None,
 ) -> Certificate:
     """Find the best one-layer loss over all ``(b, A)`` and prove how good it is.
 
@@ -48,13 +52,13 @@ def certify(
         problem: a task, or the quadratic ``f~`` as moments; any ``J >= 1``, ``D >= 2``.
         tolerance: gap to reach, in squared states.
         time_limit: seconds; None for none.
-        progress: called with ``(lower, upper, nodes, seconds)`` at every better bound; not yet verified.
+        progress: see :mod:`markov_icl.progress`; the share is that of the gap's decades already closed.
         seed: of the random starts and of the rounding.
-        method: ``barrier``, or ``clarabel`` (small sizes, first level only; needs the extra ``sdp``).
+        method: ``barrier``, or ``clarabel`` (small sizes, regular ``H``, first level only; needs the extra ``sdp``).
         most_nodes: nodes of the tree.
         task: the task of given moments as plain data, kept in the certificate in place of the moments.
-
         memory: refuse a proof that needs more, in gigabytes.
+        trace: every better bound is appended; not yet verified.
 
     Returns:
         A verified certificate.
@@ -72,27 +76,21 @@ def certify(
     require_memory(problem.blocks * problem.dimension**2, memory)
     moments, header = pose(problem)
     task = header if task is None else task
-    dense = moments.to_float() if isinstance(moments, RationalMoments) else moments
-    if not dense.H.any():
-        raise ValueError(
-            f"expected a query that is not always 0; got H = 0, where every loss is E y^2 = {dense.y2:.10g}"
-        )
-    lifted = lift(dense)
-    least = float(np.linalg.eigvalsh(dense.H)[0])
-    if least < -1e-10 * float(np.trace(dense.H)):
-        raise ValueError(f"expected H positive semidefinite; got eigenvalue {least:.3g}")
-    with blas_threads(lifted.size):
-        try:
-            search = _search(lifted, tolerance, began, time_limit, progress, seed, most_nodes)
-        except (np.linalg.LinAlgError, TimeUp):
-            return _singular(lifted, moments, dense, tolerance, began, time_limit, seed, task)
-        if method == "barrier" or isinstance(search, SingularSearch):
+    dense = moments.to_float()
+    lifted = _checked(dense)
+    with blas_threads(lifted.size), shown(progress, "certify") as tell:
+        deadline = np.inf if time_limit is None else began + time_limit
+        options = SearchOptions(tolerance, began, deadline, tell, seed, most_nodes, [] if trace is None else trace)
+        search = _search(lifted, moments, options)
+        if method == "barrier":
             search.run()
+        elif isinstance(search, SingularSearch):
+            raise ValueError("expected H positive definite for method clarabel; got a singular one (use barrier)")
         else:
             search.solve_conic()
+        # The search polishes roughly and often; this once the parameters go down to the last digit.
         search.incumbent.offer(search.incumbent.b, search.incumbent.a, sweeps=1, steps=100)
-        certificate = search.certificate(dense, task)
-        return _verified(certificate, search, moments, began)
+        return _verified(search, moments, dense, task)
 
 
 def require_memory(size: int, memory: float) -> None:
@@ -109,86 +107,59 @@ def require_memory(size: int, memory: float) -> None:
         )
 
 
-def _search(lifted: Lift, *options: Any) -> Search:
-    """Return the search for regular or for singular ``H``, with the options of :class:`Search`."""
-    try:
-        return Search(lifted, *options)
-    except np.linalg.LinAlgError:
-        check_bounded(lifted)
-        return SingularSearch(lifted, *options)
+def _checked(dense: Moments) -> Lift:
+    """Return the loss in product coordinates if it is one."""
+    if not dense.H.any():
+        raise ValueError(
+            f"expected a query that is not always 0; got H = 0, where every loss is E y^2 = {dense.y2:.10g}"
+        )
+    lifted = lift(dense)
+    least = float(np.linalg.eigvalsh(dense.H)[0])
+    if least < -1e-10 * float(np.trace(dense.H)):  # rounding of sums over nodes reaches 1e-13
+        raise ValueError(f"expected H positive semidefinite; got eigenvalue {least:.3g}")
+    return lifted
+
+
+def _search(lifted: Lift, moments: Moments | RationalMoments, options: SearchOptions) -> Search:
+    """Return the search for regular or for singular ``H``."""
+    exact = exact_kernel(moments)
+    if exact is None or not exact.shape[1]:
+        try:
+            return Search(lifted, options)
+        except np.linalg.LinAlgError:
+            pass
+    return SingularSearch(lifted, options, exact)
 
 
 def _verified(
-    certificate: Certificate, search: Search, moments: Moments | RationalMoments, began: float
+    search: Search, moments: Moments | RationalMoments, dense: Moments, task: Mapping[str, Any] | None
 ) -> Certificate:
     """Return the certificate with the bound that :func:`verify` proves in place of the solver's."""
+    deadline, leaves = search.options.deadline + _GRACE, [node.leaf for node in search.ordered()]
+    seconds = _RATIONAL_SECONDS * search.lifted.size**4 * len(leaves)
+    proof = "auto" if time.monotonic() + seconds <= deadline else "float"
+    certificate = search.certificate(dense, task, leaves)
     try:
-        verdict = verify(certificate, moments)
+        verdict = verify(certificate, moments, proof)
     except ValueError:
-        leaves = tuple(_settled(search, node) for node in search.ordered())
-        certificate = replace(certificate, leaves=leaves)
-        verdict = verify(certificate, moments)
-    return _stamped(certificate, verdict, began)
-
-
-def _stamped(certificate: Certificate, verdict: Verified, began: float) -> Certificate:
-    """Return the certificate with the proved bound."""
-    status = "certified" if verdict.gap <= certificate.tolerance else "bound"
+        leaves = [_settled(search, node, deadline) for node in search.ordered()]
+        certificate = replace(certificate, leaves=tuple(leaves))
+        verdict = verify(certificate, moments, proof)
     return replace(
         certificate,
         upper=verdict.upper,
         lower=verdict.lower,
-        status=status,
+        status="certified" if verdict.gap <= certificate.tolerance else "bound",
         verified=verdict.proof,
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - search.options.began,
     )
 
 
-def _singular(
-    lifted: Lift,
-    moments: Moments | RationalMoments,
-    dense: Moments,
-    tolerance: float,
-    began: float,
-    time_limit: float | None,
-    seed: int,
-    task: Mapping[str, Any] | None,
-) -> Certificate:
-    """Return the first level's certificate for singular ``H``, without branching."""
-    deadline = np.inf if time_limit is None else began + time_limit
-
-    def check() -> None:
-        if time.monotonic() > deadline:
-            raise KeyboardInterrupt
-
-    rng = np.random.default_rng(seed)
-    D, m = lifted.dimension, lifted.size // lifted.dimension
-    incumbent = Incumbent(lifted, np.eye(D)[0], np.zeros(m), lifted.y2)
-    for _ in range(8 * _RANDOM_STARTS):
-        incumbent.offer(rng.standard_normal(D), np.zeros(m), sweeps=30, steps=30)
-    null, Z, lower = face_bound(lifted, lambda: incumbent.loss, 0.1 * tolerance, check)
-    certificate = Certificate(
-        upper=incumbent.loss,
-        lower=lower,
-        status="bound",
-        verified=None,
-        nodes=1,
-        b=incumbent.b,
-        A=unvec(incumbent.a, D),
-        seconds=0.0,
-        tolerance=tolerance,
-        leaves=(Leaf((), Z, (), null),),
-        cones=np.zeros((0, D, D)),
-        task=task,
-        moments=dense if task is None else None,
-    )
-    return _stamped(certificate, verify(certificate, moments), began)
-
-
-def _settled(search: Search, node: Node) -> Leaf:
+def _settled(search: Search, node: Node, deadline: float) -> Leaf:
     """Return the leaf mixed with a better conditioned iterate, as little as makes it provable.
 
-    The loss is at most ``theta (gamma - gamma_anchor)``. The strictly feasible start is the last resort.
+    The loss is at most ``theta (gamma - gamma_anchor)``. The strictly feasible start is the last resort, and the
+    next try once the time is up.
     """
     leaf = node.leaf
     zeros = tuple(np.zeros_like(s) for s in leaf.S)
@@ -203,6 +174,8 @@ def _settled(search: Search, node: Node) -> Leaf:
         mixed = Leaf(leaf.path, Z, S, leaf.null)
         if _provable(search, mixed):
             return mixed
+        if time.monotonic() > deadline:
+            break
     last = Leaf(leaf.path, search.safe.Z, zeros, search.safe.null)
     if _provable(search, last):
         return last

@@ -11,8 +11,12 @@ from markov_icl.recovery.certificate.lift import Lift, packed_shape
 __all__ = ["first_level"]
 
 
-def first_level(lifted: Lift) -> tuple[Array, float]:
+def first_level(lifted: Lift, seconds: float) -> tuple[Array, float]:
     """Return the packed ``Z`` and ``gamma`` of ``max gamma: [[y2 - gamma, -q^T], [-q, Q + Z]] >= 0``.
+
+    Args:
+        lifted: the loss.
+        seconds: when to stop with the last iterate, which need not be feasible; looked at between two iterations.
 
     Raises:
         ModuleNotFoundError: without the optional package ``clarabel``.
@@ -33,6 +37,7 @@ def first_level(lifted: Lift) -> tuple[Array, float]:
     cost[0] = -1.0
     settings = clarabel.DefaultSettings()
     settings.verbose = False
+    settings.time_limit = seconds
     solver = clarabel.DefaultSolver(
         sp.csc_matrix((cost.size, cost.size)),
         cost,
@@ -42,7 +47,7 @@ def first_level(lifted: Lift) -> tuple[Array, float]:
         settings,
     )
     solution = solver.solve()
-    if str(solution.status) not in ("Solved", "AlmostSolved"):
+    if str(solution.status) not in ("Solved", "AlmostSolved", "MaxTime"):
         raise ValueError(f"expected a solved program; got {solution.status} from Clarabel")
     x = np.asarray(solution.x)
     return x[1:].reshape(shape), float(x[0])

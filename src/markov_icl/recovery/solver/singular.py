@@ -17,9 +17,9 @@ import scipy.linalg as sla
 
 from markov_icl.features import Array
 from markov_icl.recovery.certificate.certificate import Leaf
-from markov_icl.recovery.certificate.lift import packed_shape
+from markov_icl.recovery.certificate.lift import Lift, packed_shape
 from markov_icl.recovery.solver.barrier import TimeUp, advance, newton_step
-from markov_icl.recovery.solver.branch import Node, Search
+from markov_icl.recovery.solver.branch import Node, Search, SearchOptions
 from markov_icl.recovery.solver.iterate import (
     Iterate,
     Scaling,
@@ -31,7 +31,7 @@ from markov_icl.recovery.solver.iterate import (
 )
 from markov_icl.recovery.solver.mask import Mask
 from markov_icl.recovery.solver.newton import cholesky, line_search
-from markov_icl.recovery.solver.null_products import NullDirection, exact_on_face, kernel_of, null_directions
+from markov_icl.recovery.solver.null_products import NullDirection, exact_on_face, lifted_kernel, null_directions
 
 __all__ = ["SingularSearch", "feasible"]
 
@@ -46,27 +46,28 @@ _GROWTH = 5.0
 class SingularSearch(Search):
     """Best-first branch and bound on ``b`` for singular ``H``.
 
+    Args:
+        lifted: the loss.
+        options: how to run.
+        exact: columns that span the kernel of ``H``, if they are known, ``[N_H, k]``.
+
     Raises:
-        numpy.linalg.LinAlgError: if a partial trace of ``Q`` is singular, or if null directions seem to be
-            infinitely many.
+        ValueError: if the loss has no lower bound.
     """
 
-    directions: list[NullDirection]
+    def __init__(self, lifted: Lift, options: SearchOptions, exact: Array | None = None) -> None:
+        self.kernel = lifted_kernel(lifted, exact)
+        self.round: list[Array] = []
+        self.directions: list[NullDirection] = []
+        super().__init__(lifted, options)
 
     def _begin(self) -> None:
-        lifted = self.lifted
-        self.round: list[Array] = []
-        self.scaling = scale(lifted)
-        self.directions = null_directions(lifted, self.check)
-        if len(self.directions) > _MOST_DIRECTIONS_PER_SQUARE * lifted.dimension**2:
-            raise np.linalg.LinAlgError("expected finitely many null directions; got too many")
-        D, m = lifted.dimension, lifted.size // lifted.dimension
-        plain = np.zeros((D * m, D * m))
-        self.first = Iterate(plain, self.scaling.Kb, self.scaling.Ka, (), first_weight(lifted))
-        solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-11)[0]
-        self.plain = lifted.y2 - float(lifted.q @ solution)
-        self.safe = Leaf((), np.zeros(packed_shape(lifted.blocks, D)), (), kernel_of(lifted))
-        self._push(Node(self.safe, self.plain, self.first, None, ready=False))
+        """Put the root into the heap with the bound ``f~*``, which ``Z = 0`` proves on the kernel's complement."""
+        lifted, D = self.lifted, self.lifted.dimension
+        m = lifted.size // D
+        self.first = Iterate(np.zeros_like(lifted.Q), np.eye(D), np.eye(m), (), first_weight(lifted))
+        self.safe = Leaf((), np.zeros(packed_shape(lifted.blocks, D)), (), self.kernel.columns)
+        self._push(Node(self.safe, self.kernel.floor, self.first, None, ready=False))
 
     def _inside(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
         """Return the null directions in the region of a path."""
@@ -93,8 +94,18 @@ class SingularSearch(Search):
         return super()._signed(path[self._first_used(path) :])
 
     def _begin_run(self) -> None:
-        """Solve the root if it has at most one null direction."""
-        self._try(heapq.heappop(self.heap)[2])
+        """Find the null directions; solve the root if it has at most one.
+
+        Where a partial trace of ``Q`` is singular, or null directions seem to be infinitely many, the tree stays a
+        root with the bound ``f~*``: no leaf would have finitely many of them.
+        """
+        try:
+            self.scaling = scale(self.lifted)
+        except np.linalg.LinAlgError:
+            return
+        self.directions = null_directions(self.lifted, self.kernel, self.check)
+        if len(self.directions) <= _MOST_DIRECTIONS_PER_SQUARE * self.lifted.dimension**2:
+            self._try(heapq.heappop(self.heap)[2])
 
     def _avoid(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
         return tuple(x.b for x in self._inside(path))

@@ -73,13 +73,17 @@ def compute(values: Values, report: Report) -> Outcome:
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.search.fit import search
     from markov_icl.recovery.search.plane_section import gradient_flow
-    from markov_icl.recovery.search.quadratic import Dense
 
     task = read_task(values)
-    form = minimizer(task, "dense", progress=lambda share: report(0.2 * share, "moments"))
-    quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
+    form = minimizer(task, "dense", progress=lambda share, words: report(0.2 * (share or 0.0), words))
+    quadratic = form.moments
     fit = search(
-        quadratic, 1, _STARTS, 0, progress=lambda done, of, _: report(0.2 + 0.4 * done / of, f"start {done} of {of}")
+        quadratic,
+        1,
+        _STARTS,
+        0,
+        informed=form.X,
+        progress=lambda share, words: report(0.2 + 0.4 * (share or 0.0), words),
     )
     plane, places = _section(quadratic, fit, values)
     starts = values["starts"]

@@ -54,7 +54,9 @@ def compute(values: Values, report: Report) -> Outcome:
     task = read_task(values)
     report(0.02, "moments")
     method = _method(task)
-    form = minimizer(task, method, progress=lambda share: report(0.02 + 0.3 * share, "moments"))
+    form = minimizer(
+        task, method, progress=lambda share, words: report(0.02 + 0.3 * (share or 0.0), f"moments: {words}")
+    )
     recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     rungs = rungs_of(task, form, recovery, values["proof"] == "certificate", report)
     pictures = (

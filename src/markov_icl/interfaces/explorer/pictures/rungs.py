@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from markov_icl.landscape.closed_form import ClosedForm
     from markov_icl.recovery.factor import Recovery
-    from markov_icl.recovery.search.quadratic import Dense
     from markov_icl.tasks.prompts import MarkovTask
 
 __all__ = ["LONGEST_SEARCH", "QUICK_LENGTH", "draw_ladder", "ladder_alt", "rungs_of"]
@@ -58,41 +57,38 @@ def rungs_of(
 def _best(task: MarkovTask, form: ClosedForm, prove: bool, report: Report) -> Rung:
     from markov_icl.moments.compute import cheapest_exact
     from markov_icl.recovery.search.fit import search
-    from markov_icl.recovery.search.quadratic import Dense
     from markov_icl.recovery.solver.certify import certify
+
+    def tell(share: float | None, words: str) -> None:
+        report(0.35 + 0.5 * (share or 0.0), words)
 
     if prove:
         report(0.35, "certificate")
-
-        def progress(lower: float, upper: float, nodes: int, _seconds: float) -> None:
-            closed = np.log10(max(upper - lower, _TOLERANCE)) / np.log10(_TOLERANCE)
-            report(0.35 + 0.5 * min(max(float(closed), 0.0), 1.0), f"gap {upper - lower:.1e}, {nodes} nodes")
-
-        proof = certify(cheapest_exact(task), _TOLERANCE, _PROOF_SECONDS, progress)
+        proof = certify(cheapest_exact(task), _TOLERANCE, _PROOF_SECONDS, tell)
         note = f"at least {proof.lower:.8g}, verified ({proof.verified})"
         return Rung("f* real", proof.upper, proof.upper - proof.lower, proof.status, note)
-    quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
     quick = task.length <= QUICK_LENGTH
     fit = search(
-        quadratic,
+        form.moments,
         1,
         0 if quick else _RANDOM_STARTS,
         0,
-        _lowest_guesses(quadratic) if quick else (),
-        not quick,
-        lambda done, of, _: report(0.35 + 0.5 * done / of, f"start {done} of {of}"),
+        _lowest_guesses(form) if quick else (),
+        None if quick else form.X,
+        tell,
     )
     count = fit.random_starts + fit.informed_starts
     return Rung("f* real", fit.loss, 0.0, "upper bound", f"best found from {count} starts")
 
 
-def _lowest_guesses(quadratic: Dense) -> list[NDArray[np.float64]]:
+def _lowest_guesses(form: ClosedForm) -> list[NDArray[np.float64]]:
     """Return the guesses for ``b`` taken from ``X*`` that have the least loss, each ``[1, D]``."""
     from markov_icl.recovery.search.projection import forms, frame, project
     from markov_icl.recovery.search.starts import balance, informed_starts
 
+    quadratic = form.moments
     E = forms(quadratic.dimension)
-    guesses = informed_starts(quadratic.minimizer(), quadratic.blocks, balance(quadratic, E), 1)
+    guesses = informed_starts(form.X, quadratic.blocks, balance(quadratic, E), 1)
     return [one.T for one in sorted(guesses, key=lambda one: project(quadratic, E, frame(one), 1).loss)[:_FOLLOWED]]
 
 
