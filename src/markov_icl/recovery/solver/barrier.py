@@ -38,6 +38,12 @@ _DENSE_UP_TO = 300
 _DENSE_FALLBACK_UP_TO = 2500
 _CANDIDATES_EVERY_STEP = 700
 _MARGIN = 0.03
+_LEAST_GAIN = 0.02
+_CENTRED, _FULL_STEP = 2.0, 0.3
+_REACH = 1.5
+_WARM = 30.0
+_NOT_RANK_ONE = 0.05
+_FLOOR = 1e-13
 
 
 class TimeUp(Exception):  # noqa: N818
@@ -133,7 +139,7 @@ def solve_node(
     """
     lifted, it = scaling.lifted, first
     order = 1 + lifted.size + sum(s.shape[0] for s in first.S)
-    floor = 1e-13 * max(abs(lifted.y2), 1e-300)
+    floor = _FLOOR * max(abs(lifted.y2), 1e-300)
     lower, best, centred, status = -np.inf, first, [first], "stalled"
     history: list[float] = []
     for step in range(most_steps):
@@ -146,7 +152,7 @@ def solve_node(
             lower, best = gamma, it
             on_bound(lower, best)
         history.append(lower)
-        if len(history) > _PATIENCE and lower - history[-_PATIENCE] < 0.02 * (incumbent.loss - lower):
+        if len(history) > _PATIENCE and lower - history[-_PATIENCE] < _LEAST_GAIN * (incumbent.loss - lower):
             break
         if lifted.size <= _CANDIDATES_EVERY_STEP or step % 4 == 3:
             _offer(incumbent, it, point, rng)
@@ -159,10 +165,10 @@ def solve_node(
             break
         S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
         it = replace(it, M=it.M + length * move.M, S=S)
-        if decrement <= 2 and length > 0.3:
+        if decrement <= _CENTRED and length > _FULL_STEP:
             _offer(incumbent, it, point, rng)
             centred.append(it)
-            if lower + 1.5 * it.mu * order < incumbent.loss - tolerance:
+            if lower + _REACH * it.mu * order < incumbent.loss - tolerance:
                 if decrement <= 1:
                     status = "loose"
                     break
@@ -171,7 +177,7 @@ def solve_node(
                 break
             it = replace(it, mu=it.mu / _SHRINK)
     gap = incumbent.loss - lower
-    warm = min((c for c in centred if c.mu * order >= 30 * gap), key=lambda c: c.mu, default=centred[0])
+    warm = min((c for c in centred if c.mu * order >= _WARM * gap), key=lambda c: c.mu, default=centred[0])
     return NodeResult(lower, best, warm, _split(scaling, best, avoid), status)
 
 
@@ -211,7 +217,7 @@ def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Gener
     D = it.Kb.shape[0]
     b, a, ratio = rank_one(point.u, D)
     incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
-    if ratio > 0.05:
+    if ratio > _NOT_RANK_ONE:
         noise = sla.solve_triangular(point.factor, rng.standard_normal(point.u.size), lower=True, trans=1)
         b, a, _ = rank_one(point.u + np.sqrt(it.mu) * noise, D)
         incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)

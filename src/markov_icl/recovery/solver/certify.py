@@ -30,6 +30,8 @@ _GRACE = 0.5
 """Seconds past the limit in which a proof may still be mended or made in fractions."""
 _RATIONAL_SECONDS = 3e-8
 """A leaf of order ``N`` is proved in fractions in about this times ``N^4`` seconds: 0.003 at 18, 0.16 at 48."""
+_FRACTIONS_UP_TO = 120
+"""Largest order proved in fractions where floats prove nothing: 12 s at 100."""
 
 
 def certify(
@@ -142,9 +144,16 @@ def _verified(
     try:
         verdict = verify(certificate, moments, proof)
     except ValueError:
-        leaves = [_settled(search, node, deadline) for node in search.ordered()]
-        certificate = replace(certificate, leaves=tuple(leaves))
-        verdict = verify(certificate, moments, proof)
+        try:
+            leaves = [_settled(search, node, deadline) for node in search.ordered()]
+            certificate = replace(certificate, leaves=tuple(leaves))
+            verdict = verify(certificate, moments, proof)
+        except ValueError:
+            if moments is dense or search.lifted.size > _FRACTIONS_UP_TO or np.isfinite(deadline):
+                raise
+            # Where floats prove nothing, fractions still prove the first bound.
+            certificate = replace(certificate, leaves=(search.safe,), cones=certificate.cones[:0], nodes=1)
+            verdict = verify(certificate, moments, "rational")
     return replace(
         certificate,
         upper=verdict.upper,

@@ -27,6 +27,9 @@ __all__ = [
     "symmetric",
 ]
 
+_FIRST_WEIGHT = 3e-3
+_SINGULAR = 1e-13
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -127,7 +130,7 @@ def start(lifted: Lift) -> tuple[Scaling, Iterate]:
     scaling = scale(lifted)
     M = congruence(lifted.Q, scaling.Kb, scaling.Ka)
     kappa = _smallest_on_symmetric(M, J, D) / 2
-    if kappa <= 1e-13:
+    if kappa <= _SINGULAR:
         raise np.linalg.LinAlgError("H is singular to working precision")
     view = M.reshape(D, J, D, D, J, D)
     eye = np.eye(D)
@@ -154,7 +157,7 @@ def first_weight(lifted: Lift) -> float:
     """Return the barrier weight to begin with."""
     solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-13)[0] if lifted.size < 200 else None
     energy = float(lifted.q @ solution) if solution is not None else abs(lifted.y2)
-    return 3e-3 * max(energy, 1e-9 * abs(lifted.y2), 1e-300)
+    return _FIRST_WEIGHT * max(energy, 1e-9 * abs(lifted.y2), 1e-300)
 
 
 def _first_scaling(Q: Array, J: int, D: int, sweeps: int = 6) -> tuple[Array, Array]:
@@ -173,7 +176,7 @@ def _first_scaling(Q: Array, J: int, D: int, sweeps: int = 6) -> tuple[Array, Ar
 
 def _inverse_root(X: Array) -> Array:
     values, vectors = np.linalg.eigh(X)
-    if values[0] <= 1e-13 * values[-1]:
+    if values[0] <= _SINGULAR * values[-1]:
         raise np.linalg.LinAlgError("H is singular to working precision")
     return np.asarray((vectors / np.sqrt(values)) @ vectors.T)
 

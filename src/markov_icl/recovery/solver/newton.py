@@ -26,6 +26,8 @@ _SINGLE_PRECISION_FROM = 300
 _MOST_ITERATIONS = 300
 _WINDOW = 6
 _ENERGY_LEFT = 0.05
+_SHORTEST, _LONGEST = 0.1, 0.6
+_BACK, _ON = 0.3, 2.0
 
 Blocks = tuple[Array, ...]
 
@@ -154,7 +156,7 @@ def line_search(point: Point, move: Move, evaluations: int = 5) -> float:
     length, value = 1.0, _value(point, move, 1.0)
     while not value < here:
         if np.isfinite(value):
-            length *= min(max(-slope * length / (2 * (value - here - slope * length)), 0.1), 0.6)
+            length *= min(max(-slope * length / (2 * (value - here - slope * length)), _SHORTEST), _LONGEST)
         else:
             length *= 0.5
         if length < 1e-10:
@@ -163,7 +165,7 @@ def line_search(point: Point, move: Move, evaluations: int = 5) -> float:
     for _ in range(evaluations):
         bend = value - here - slope * length
         best = -slope * length**2 / (2 * bend) if bend > 0 else 2 * length
-        trial = min(max(best, 0.3 * length), 2.0 * length)
+        trial = min(max(best, _BACK * length), _ON * length)
         if abs(trial - length) <= 0.1 * length:
             break
         new = _value(point, move, trial)

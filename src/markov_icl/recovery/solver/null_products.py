@@ -22,9 +22,9 @@ from markov_icl.recovery.certificate.lift import Lift, lift_positions, pack, unp
 
 __all__ = ["Kernel", "NullDirection", "exact_kernel", "exact_on_face", "kernel_of", "lifted_kernel", "null_directions"]
 
-_UNPROVABLE = DATA_ERROR
-"""After scaling to unit diagonal, an eigenvalue up to this times the order counts as zero: data within ``DATA_ERROR``
-may have one that is negative there, so that no proof could use it."""
+_UNPROVABLE = 10 * DATA_ERROR
+"""After scaling to unit diagonal, an eigenvalue up to this times the order counts as zero. Data within ``DATA_ERROR`` may
+have a negative one there, so no proof could use it; ten, since a proof leaves out coordinates, not eigenvectors."""
 _MOST_INTEGER = 4000
 _GRID_BITS = 44
 """Entries rounded to this many bits below the largest can be added up without rounding in 53."""

@@ -41,6 +41,9 @@ _CENTRED = 0.9
 _ROUND = 0.6
 _PENALTY_STEPS = 45
 _GROWTH = 5.0
+_INSIDE = 1.5
+_ROOM, _DROP = 1.1, 0.9
+_LEVEL = 0.1
 
 
 class SingularSearch(Search):
@@ -185,7 +188,7 @@ def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], 
         it = replace(it, M=it.M + length * move.M, S=S)
         load = np.kron(symmetric(it.Kb @ every[-1] @ it.Kb.T), it.S[-1])
         try:
-            cholesky(it.M + 1.5 * load)
+            cholesky(it.M + _INSIDE * load)
             return replace(it, M=symmetric(it.M + load), S=it.S[:-1])
         except np.linalg.LinAlgError:
             weight *= _GROWTH if decrement < 1 else 1.0
@@ -221,7 +224,7 @@ def _by_shift(
         turned = congruence(R, it.Kb, it.Ka)
         keep = slice(None) if it.mask is None else it.mask.M
         room = 1 / float(sla.eigh(turned[keep][:, keep], M[keep][:, keep], eigvals_only=True)[-1])
-        drop = shift if room > 1.1 * shift else 0.9 * room * float(decrement < _CENTRED)
+        drop = shift if room > _ROOM * shift else _DROP * room * float(decrement < _CENTRED)
         if it.mask is not None:
             turned = it.mask.bare_M(turned)
         it, shift = replace(it, M=symmetric(M - drop * turned), S=S), shift - drop
@@ -242,11 +245,11 @@ def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | N
     blocks = []
     for C in cones:
         C = symmetric(Kb @ C @ Kb.T)
-        S = 0.1 * level / len(cones) / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
+        S = _LEVEL * level / len(cones) / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
         blocks.append(S if mask is None else mask.pad_S(S))
         M = M - np.kron(C, S if mask is None else S * mask.Y)
     R = np.eye(D * m) if mask is None else mask.bare_M(np.eye(D * m))
-    shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
+    shift = _LEVEL * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
     M = M + shift * R
     M = symmetric(M if mask is None else mask.pad_M(M))
     original = congruence(R, inverse_of(Kb), inverse_of(Ka))
