@@ -24,12 +24,13 @@ from markov_icl.tasks.prompts import MarkovTask
 __all__ = ["TOLERANCE", "iterative_minimizer", "least_gigabytes", "require_gigabytes", "solve_operator"]
 
 TOLERANCE = 1e-11
+"""On ``|R| / |h|``: the loss is then within rounding, its error being of second order in ``R``."""
 _ACCEPTED = 1e-9
 """A relative residual above this is called not converged; the tolerance is only aimed at."""
-_BUILDING = 0.5
-"""Share of the time that the preconditioner takes, for the bar: 0.4 to 0.7 at lengths 33 to 101."""
-_VECTORS = 32
-_PROGRAM_GIGABYTES = 0.25
+_BUILDING = 0.25
+"""Share of a bar that the preconditioner gets: it took 0.1 to 0.3 of the time at lengths 33 and 49."""
+_VECTORS, _PROGRAM_GIGABYTES = 32, 0.25
+"""Vectors of the iteration and of its products, and what Python with compiled kernels takes."""
 
 
 def iterative_minimizer(

@@ -22,9 +22,12 @@ from markov_icl.threads import one_blas_thread, thread_pool
 __all__ = ["BlockPreconditioner", "block_preconditioner", "factor_gigabytes", "wanted_groups", "work_gigabytes"]
 
 _ALL_GROUPS = 32
+"""Columns up to which each has a factor of its own; see :func:`wanted_groups`."""
 _WORKERS = 2
+"""Factorizations at once: they overlap with the averages, and every further one holds another three matrices."""
 _Part = tuple[NDArray[np.float64], NDArray[np.float64], bool]
 _RIDGES = (0.0, 1e-10, 1e-8)
+"""Tried in turn on the unit diagonal of a block that is singular to working precision."""
 
 
 @dataclass(frozen=True, eq=False)

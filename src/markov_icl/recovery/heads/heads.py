@@ -33,6 +33,7 @@ __all__ = ["HeadsBound", "HeadsCurve", "Split", "fewest_heads", "heads", "split_
 _WARM = 3
 """Minima with one head fewer from which each search sets out again."""
 _DENOMINATORS = (1, 12, 1000)
+"""A subspace found numerically is rounded to fractions with at most these below; a simple one is likelier the true."""
 
 
 @dataclass(frozen=True, eq=False)

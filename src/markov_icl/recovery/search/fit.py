@@ -38,7 +38,7 @@ __all__ = ["Fit", "Minimum", "best", "realize", "search"]
 _FOLLOWED = 3
 """Starts followed down on long chains, where an evaluation takes a tenth of a second or more."""
 _OPERATOR_SHARE = 0.3
-"""Of the time of a search on a long chain this share goes into ``X*``, for its bar: 0.2 to 0.4 at lengths 25 to 40."""
+"""Share of a bar that ``X*`` gets on a long chain; it depends on the number of starts."""
 _SAME = 1e-6
 """Two minima are one when their points differ by at most this, relative to the larger norm: a gradient of 1e-12
 leaves a point uncertain by that over the curvature, which is above 1e-6 where it counts as positive."""
@@ -221,6 +221,7 @@ def _validate(quadratic: Quadratic, heads: int, starts: int, initial: Sequence[N
 
 def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
     """Group the ends into distinct minima; the first ``informed`` of them were not random."""
+    # Ends are one minimum if their X are: (b, A) has the freedom of signs, scales and rotations.
     groups: list[list[int]] = []
     for index in sorted(range(len(ends)), key=lambda i: ends[i].point.loss):
         if ends[index].status != "minimum":
@@ -232,6 +233,7 @@ def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
             home.append(index)
     minima = [_minimum(quadratic, [ends[i] for i in g], sum(i < informed for i in g)) for g in groups]
     minima.sort(key=lambda one: one.loss)
+    # The least loss may belong to an end that did not converge; a converged one as good is the better witness.
     winner = min(ends, key=lambda end: end.point.loss).point
     b, A, X = _parameters(winner)
     loss = quadratic.loss(X)

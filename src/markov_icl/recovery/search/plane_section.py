@@ -50,7 +50,7 @@ class Plane:
         and the loss is a quadratic form of six monomials.
         """
         D, J = self.quadratic.dimension, self.quadratic.blocks
-        (b0, A0), (b1, A1), (b2, A2) = (_split(x, D, J) for x in (self.origin, self.u, self.v))
+        (b0, A0), (b1, A1), (b2, A2) = (_unflattened(x, D, J) for x in (self.origin, self.u, self.v))
         coefficients = np.stack(
             [
                 phi(b0, A0),
@@ -127,12 +127,12 @@ def plane_through(
 
 def layer_loss(quadratic: Quadratic, theta: Float[np.ndarray, " K"]) -> float:
     """Return ``f(b, A)``, in squared states."""
-    return quadratic.loss(phi(*_split(theta, quadratic.dimension, quadratic.blocks)))
+    return quadratic.loss(phi(*_unflattened(theta, quadratic.dimension, quadratic.blocks)))
 
 
 def layer_gradient(quadratic: Quadratic, theta: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
     """Return the gradient of :func:`layer_loss`, ``[K]``."""
-    b, A = _split(theta, quadratic.dimension, quadratic.blocks)
+    b, A = _unflattened(theta, quadratic.dimension, quadratic.blocks)
     _, in_b, in_A = loss_and_gradient(quadratic, b[None], A[None])
     return np.concatenate([in_b[0], in_A[0].ravel()])
 
@@ -166,5 +166,5 @@ def gradient_flow(quadratic: Quadratic, start: Float[np.ndarray, " K"], within: 
     return Flow(solved.t, path, losses, bool(solved.status == 1 or first <= 1e-13))
 
 
-def _split(theta: Array, D: int, J: int) -> tuple[Array, Array]:
+def _unflattened(theta: Array, D: int, J: int) -> tuple[Array, Array]:
     return theta[:D], theta[D:].reshape(D, J)

@@ -84,6 +84,7 @@ def project(quadratic: Quadratic, E: Array, V: Array, heads: int) -> Projection:
 
     Source: Golub & Pereyra (1973) for the elimination; ``H_b = J_b^T H J_b`` of Remark C.15.
     """
+    # The best A for this frame: linear least squares in one product for each pair.
     J, D, r = quadratic.blocks, quadratic.dimension, heads
     products = np.einsum("mpl,pa,lt->mat", E, V, V, optimize=True)
     s, t = np.triu_indices(r, m=D)
@@ -93,6 +94,7 @@ def project(quadratic: Quadratic, E: Array, V: Array, heads: int) -> Projection:
     c = factored.solve(h_U)
     coefficients = c.reshape(J, -1)
     X = (coefficients @ K.T).reshape(-1)
+    # At the best A only the explicit dependence on the frame counts for the gradient; the Hessian needs the rest too.
     residual = 2 * (quadratic.apply(X) - quadratic.h)
     inner = np.zeros((r, D, J))
     inner[s, t] = coefficients.T

@@ -28,7 +28,10 @@ __all__ = [
 ]
 
 _FIRST_WEIGHT = 3e-3
+"""Of the energy ``q^T Q^+ q``. A tenth: 199 Newton steps on the nine quadratics of barrier.py; half 181, as it is 192,
+twice 187, ten times 208."""
 _SINGULAR = 1e-13
+"""Relative eigenvalue below which ``H`` goes to the search for singular ones; no proof in floats reaches lower."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +129,7 @@ def start(lifted: Lift) -> tuple[Scaling, Iterate]:
     Raises:
         numpy.linalg.LinAlgError: if ``H`` is singular to working precision.
     """
+    # On symmetric tensors Q itself is positive definite; half its least eigenvalue there goes to the others.
     D, J = lifted.dimension, lifted.blocks
     scaling = scale(lifted)
     M = congruence(lifted.Q, scaling.Kb, scaling.Ka)
@@ -202,6 +206,7 @@ def add_cone(warm: Iterate, cones: tuple[Array, ...]) -> Iterate:
     Raises:
         numpy.linalg.LinAlgError: if no step is small enough.
     """
+    # A multiple of the identity for the new S, halved until M stays positive definite with as much again to spare.
     scaled = [warm.Kb @ C @ warm.Kb.T for C in cones]
     C, mask, M, S = scaled[-1], warm.mask, warm.M, warm.bare_S()
     leaves = mask is not None and C[-1, -1] < 0

@@ -23,9 +23,10 @@ from markov_icl.recovery.certificate.lift import Lift, lift_positions, pack, unp
 __all__ = ["Kernel", "NullDirection", "exact_kernel", "exact_on_face", "kernel_of", "lifted_kernel", "null_directions"]
 
 _UNPROVABLE = 10 * DATA_ERROR
-"""After scaling to unit diagonal, an eigenvalue up to this times the order counts as zero. Data within ``DATA_ERROR`` may
-have a negative one there, so no proof could use it; ten, since a proof leaves out coordinates, not eigenvectors."""
+"""After scaling to unit diagonal, an eigenvalue up to this times the order counts as zero. Data within ``DATA_ERROR``
+may have a negative one there, so no proof could use it; ten, since a proof leaves out coordinates, not eigenvectors."""
 _MOST_INTEGER = 4000
+"""Vectors of entries -1, 0, 1 tried one by one, in all up to ``D = 8``: a bias on two states has no others."""
 _GRID_BITS = 44
 """Entries rounded to this many bits below the largest can be added up without rounding in 53."""
 _LARGEST_INTEGER = 2**20
@@ -104,17 +105,20 @@ def lifted_kernel(lifted: Lift, exact: Array | None = None) -> Kernel:
     Raises:
         ValueError: if ``q`` is not orthogonal to the kernel, so that the loss has no lower bound.
     """
+    # H itself is half the size of Q: take it out of Q, one place for each coordinate of X.
     D, J = lifted.dimension, lifted.blocks
     at = lift_positions(J, D)
     place = np.arange(lifted.size).reshape(D, J, D)
     i, k = vech_indices(D)
-    first = place[i, :, k].T.reshape(-1)  # where each coordinate of X stands in w, in order
+    first = place[i, :, k].T.reshape(-1)
     H, h = lifted.Q[np.ix_(first, first)], lifted.q[first]
     found, root = kernel_of(H, np.sqrt(np.maximum(np.diag(H), 0.0)))
     columns = _echelon(found.T).T if exact is None else exact
+    # Along a null direction the loss is linear; a slope there that is more than rounding has no lower bound.
     along = np.abs(columns.T @ h) / np.linalg.norm(columns, axis=0)
     if along.max(initial=0.0) > 1e-8 * float(np.linalg.norm(h)):
         raise ValueError("expected h orthogonal to the null directions of H; got a loss without lower bound")
+    # In product coordinates e_i (x) e_jk - e_k (x) e_ji is null whatever the task.
     i, k = np.triu_indices(D, 1)
     upper, lower = place[i, :, k].reshape(-1), place[k, :, i].reshape(-1)
     null = np.zeros((lifted.size, columns.shape[1] + len(upper)))
@@ -196,10 +200,12 @@ def _local_minimum(root: Array, rng: np.random.Generator, check: Callable[[], No
     """Return a unit ``b`` that with some ``a`` locally minimizes ``|root (b (x) a)|``, root ``[r, D, m]``."""
     D = root.shape[1]
     b: Array = rng.standard_normal((D,))
+    # Alternate exact minimization: linear convergence, from anywhere.
     for _ in range(20):
         check()
         a = np.linalg.eigh(_square(np.tensordot(root, b, axes=(1, 0))))[1][:, 0]
         b = np.linalg.eigh(_square(root @ a))[1][:, 0]
+    # Gauss-Newton in both factors: quadratic convergence where the minimum is zero, down to rounding.
     for _ in range(8):
         check()
         given_b, given_a = np.tensordot(root, b, axes=(1, 0)), root @ a
@@ -226,12 +232,14 @@ def exact_on_face(z: Array, S: tuple[Array, ...], null: NullDirection, blocks: i
         null: the direction of the leaf's face.
         blocks: ``J``.
     """
+    # Coordinates in which b and the rows of a are basis vectors.
     D, m = len(null.b), null.a.shape[1]
     at = int(np.argmax(np.abs(null.b)))
     pivots = [int(np.nonzero(row)[0][0]) for row in null.a]
     Tb, Ta = np.eye(D), np.eye(m)
     Tb[:, at], Ta[:, pivots] = null.b, null.a.T
     back_b, back_a = np.round(np.linalg.inv(Tb), 12), np.round(np.linalg.inv(Ta), 12)
+    # There, entries that touch a null product are set to zero; Gamma swaps them among each other.
     Z = unpack(_on_grid(z), blocks, D)
     turned = _turn(Z, Tb, Ta).reshape(D, m, D, m)
     turned[at, pivots] = 0
@@ -239,6 +247,7 @@ def exact_on_face(z: Array, S: tuple[Array, ...], null: NullDirection, blocks: i
     for s in pivots:
         turned[:, s, at, :] = 0
         turned[at, :, :, s] = 0
+    # Back again: on the common grid no sum is rounded, so what vanished still does.
     Z = _turn(turned.reshape(D * m, -1), back_b, back_a)
     out = []
     for block in S:

@@ -169,6 +169,7 @@ def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], 
     A further cone ``-I``, in the first coordinates, makes every point feasible; the trace of its ``S`` gets a
     weight that grows until ``M`` is positive definite without it.
     """
+    # q = 0: only feasibility is wanted. The further cone comes last, so that dropping it is a slice.
     extra = -inverse_of(scaling.Kb) @ inverse_of(scaling.Kb).T
     every = (*cones, symmetric(extra))
     blank = replace(scaling, lifted=replace(scaling.lifted, q=np.zeros(scaling.lifted.size)))
@@ -186,6 +187,7 @@ def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], 
         length = line_search(point, move)
         S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
         it = replace(it, M=it.M + length * move.M, S=S)
+        # Without the further cone M gains its load; half as much again must fit, so that the point is well inside.
         load = np.kron(symmetric(it.Kb @ every[-1] @ it.Kb.T), it.S[-1])
         try:
             cholesky(it.M + _INSIDE * load)
@@ -212,6 +214,7 @@ def _by_shift(
     it, R, shift = _shifted(scaling, cones, null)
     blank = replace(scaling.lifted, q=np.zeros(scaling.lifted.size))
     for _ in range(_FEASIBLE_STEPS):
+        # Newton's method on log det alone centres M + shift R.
         loaded = replace(scaling, lifted=replace(blank, Q=blank.Q + shift * R), tied=scaling.tied + shift * R)
         try:
             it, point = advance(loaded, cones, it)
@@ -221,6 +224,7 @@ def _by_shift(
         length = line_search(point, move)
         M = it.M + length * move.M
         S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        # How much of R can go before M is singular: nearly all of that, once the point is centred.
         turned = congruence(R, it.Kb, it.Ka)
         keep = slice(None) if it.mask is None else it.mask.M
         room = 1 / float(sla.eigh(turned[keep][:, keep], M[keep][:, keep], eigvals_only=True)[-1])
@@ -235,6 +239,7 @@ def _by_shift(
 
 def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None) -> tuple[Iterate, Array, float]:
     """Return a first point, ``R`` in original coordinates and a shift that makes the point feasible."""
+    # On a face the coordinates are turned so that its null direction comes last.
     D, m = scaling.lifted.dimension, len(scaling.Ka)
     Kb, Ka, mask = scaling.Kb, scaling.Ka, None
     if null is not None:
@@ -242,6 +247,7 @@ def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | N
         mask = Mask.last(D, m, len(null.a))
     M = congruence(scaling.lifted.Q, Kb, Ka)
     level = float(np.trace(M)) / len(M)
+    # S small against M, then as much of R as makes M positive definite.
     blocks = []
     for C in cones:
         C = symmetric(Kb @ C @ Kb.T)
