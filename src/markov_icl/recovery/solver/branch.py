@@ -180,6 +180,7 @@ class Search:
             first: a strictly feasible iterate.
             waiting: the least bound among nodes that are in neither the heap nor this call.
         """
+        # The others' least bound is what the whole tree proves as long as this node is not the weakest.
         leaf = fallback.leaf
         cones = self._signed(leaf.path)
         reached: list[tuple[float, Iterate]] = []
@@ -203,6 +204,7 @@ class Search:
                 self._avoid(leaf.path),
             )
         finally:
+            # Also when time is up: the best bound so far goes into the tree, or its parent's.
             node = fallback
             if reached and reached[0][0] > fallback.lower:
                 lower, best = reached[0]
@@ -221,13 +223,15 @@ class Search:
 
     def solve_conic(self) -> None:
         """Solve the first level by a general conic solver, as far as it gets in the time."""
-        from markov_icl.recovery.solver.conic import first_level
+        from markov_icl.recovery.solver.conic import first_level, setup_seconds
 
         try:
             self.incumbent.offer(np.ones(self.lifted.dimension), np.zeros(len(self.first.Ka)))
             self._offer_random()
-            self.check()
-            Z, lower = first_level(self.lifted, self.options.deadline - time.monotonic())
+            left = self.options.deadline - time.monotonic()
+            if left <= 2 * setup_seconds(self.lifted.size):
+                return
+            Z, lower = first_level(self.lifted, left)
         except (TimeUp, KeyboardInterrupt):
             return
         _, _, root = heapq.heappop(self.heap)

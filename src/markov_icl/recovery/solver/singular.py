@@ -36,14 +36,23 @@ from markov_icl.recovery.solver.null_products import NullDirection, exact_on_fac
 __all__ = ["SingularSearch", "feasible"]
 
 _MOST_DIRECTIONS_PER_SQUARE = 4
-_FEASIBLE_STEPS = 200
-_CENTRED = 0.9
+"""Null directions per ``D^2`` beyond which they count as infinitely many; a bias on two states has fewer than one."""
+# Beside each constant: Newton steps on four singular quadratics (a certain start, a bias, two random ones with binary
+# columns). As things are it is 1,590, and a gap of 8e-6 is left on the one that runs out of its 41 nodes.
 _ROUND = 0.6
+"""Cosine squared at which a cone about a null direction ends. 0.3: 1,271 and gap 2e-6; 0.9: 1,319 and gap 5e-6."""
+_CENTRED, _ROOM, _DROP = 0.9, 1.1, 0.9
+"""A shift is lowered at decrements below the first: to zero if this much of it fits, else by that share of what fits.
+Decrement 0.45 or 1.8: gaps of 7e-3 and 1, so both too little and too much; room 1 or 2.2: 1,473 and 1,460;
+share 0.45: 1,217, 0.99: 2,066."""
+_FEASIBLE_STEPS = 200
+"""At most; 100 and 400 change nothing."""
 _PENALTY_STEPS = 45
-_GROWTH = 5.0
-_INSIDE = 1.5
-_ROOM, _DROP = 1.1, 0.9
+"""Given up after so many. 22: 1,202 and the same gap, 90: 2,068 and gap 4e-6."""
+_GROWTH, _INSIDE = 5.0, 1.5
+"""The penalty's weight grows by this until so many times the load fit. 2.5: 1,534, 10: 1,924; 1.05: 1,639, 3: 1,623."""
 _LEVEL = 0.1
+"""First size of ``S`` and of the shift, relative to the mean eigenvalue of ``M``. 0.05: 1,794, 0.2: 1,791."""
 
 
 class SingularSearch(Search):
