@@ -37,8 +37,8 @@ __all__ = ["Incumbent", "NodeResult", "TimeUp", "advance", "newton_step", "solve
 _SHRINK = 3.0
 """``mu`` falls by this at every centre. 1.5: 248, 6: 174, in as many seconds."""
 _CENTRED, _FULL_STEP = 2.0, 0.3
-"""A centre has at most this decrement, 1: 236, 4: 126, but 581 for 204 and three times the seconds on five longer or ill
-conditioned chains; and at least this step length, 0.15: 192, 0.6: 201."""
+"""A centre has at most this decrement, 1: 236, 4: 126, but then 581 for 204 and three times the seconds on five longer
+or badly conditioned chains; and at least this step length, 0.15: 192, 0.6: 201."""
 _REACH = 1.5
 """At a centre ``gamma`` can still gain ``mu`` times the order (Nesterov & Nemirovskii 1994), near one a little more.
 1: 185, 3: 194."""

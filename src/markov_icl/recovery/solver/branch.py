@@ -43,7 +43,7 @@ class SearchOptions:
 
     Attributes:
         tolerance: gap to reach, in squared states.
-        began: seconds of :func:`time.monotonic`.
+        began: seconds of ``time.monotonic()``.
         deadline: the same clock, when to stop; infinity for never.
         tell: called at every better bound.
         seed: of the random starts and of the rounding.

@@ -30,7 +30,7 @@ _MOST_INTEGER = 4000
 _GRID_BITS = 44
 """Entries rounded to this many bits below the largest can be added up without rounding in 53."""
 _LARGEST_INTEGER = 2**20
-"""Columns with larger entries are as good as dependent to :func:`~...null_columns.kept`, which wants pivots of 1e-6."""
+"""Columns with larger entries are as good as dependent to ``null_columns.kept``, which wants pivots above 1e-6."""
 
 
 @dataclass(frozen=True, eq=False)
