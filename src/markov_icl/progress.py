@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import Any, TypeAlias
 
-__all__ = ["Progress", "Tell", "bar", "either_way", "part", "shown"]
+__all__ = ["Progress", "Tell", "bar", "part", "shown"]
 
 Tell: TypeAlias = Callable[[float | None, str], None]
 """Called with the finished share, 0 to 1 or None where nobody knows it, and a few words."""
@@ -97,17 +97,3 @@ def _after_a_second(drawn: Any) -> Iterator[None]:
             timer.join()
         if started:
             drawn.stop()
-
-
-def either_way(tell: Tell) -> Callable[..., None]:
-    """Return what a verb may call with ``(share, words)``, or with the numbers of an earlier convention."""
-
-    def told(*said: Any) -> None:
-        if len(said) == 2 and isinstance(said[1], str):
-            tell(*said)
-        elif len(said) == 4:  # lower, upper, nodes, seconds
-            tell(None, f"gap {said[1] - said[0]:.1e}, {said[2]} nodes")
-        else:  # a share, or done, of all, with what loss
-            tell(said[0] if len(said) == 1 else said[0] / said[1], "")
-
-    return told

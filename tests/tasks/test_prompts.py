@@ -13,10 +13,10 @@ from markov_icl.tasks.kernels import (
     beta_prior,
     exact_stationary,
     fixed_kernel,
-    lift,
     sample_kernels,
     stationary,
     symmetric_dirichlet,
+    tuple_matrices,
 )
 from markov_icl.tasks.prompts import CorrelatedStart, MarkovTask, RegressionTask, StationaryStart, independent_start
 
@@ -68,7 +68,7 @@ def test_stationary_laws_agree_and_are_fixed_points(order):
     rng = np.random.default_rng(order)
     kernels = sample_kernels(symmetric_dirichlet(3, order), 20, rng)
     pi = stationary(kernels)
-    np.testing.assert_allclose(np.einsum("Ki,Kij->Kj", pi, lift(kernels)), pi, atol=1e-14)
+    np.testing.assert_allclose(np.einsum("Ki,Kij->Kj", pi, tuple_matrices(kernels)), pi, atol=1e-14)
     exact = exact_stationary([[as_fraction(float(q)) for q in row] for row in kernels[0]])
     np.testing.assert_allclose(np.array(exact, dtype=float) / float(sum(exact)), pi[0], rtol=1e-12)
 

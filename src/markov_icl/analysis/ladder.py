@@ -15,13 +15,12 @@ from markov_icl.models.protocol import NotApplicable
 from markov_icl.moments.compute import cheapest_exact
 from markov_icl.moments.label import label_law
 from markov_icl.moments.problem import pose
-from markov_icl.progress import Progress, Tell, either_way, part, shown
+from markov_icl.progress import Progress, Tell, part, shown
 from markov_icl.recovery.certificate.attained import enlarged
 from markov_icl.recovery.certificate.certificate import Certificate
 from markov_icl.recovery.factor import recover
 from markov_icl.recovery.search.fit import search
 from markov_icl.recovery.search.projection import forms, frame, project
-from markov_icl.recovery.search.quadratic import Dense
 from markov_icl.recovery.search.starts import balance, informed_starts
 from markov_icl.recovery.solver.certify import certify, require_memory
 from markov_icl.tasks.prompts import MarkovTask, Task
@@ -122,7 +121,7 @@ def ladder(
         # f* is the one hard number: the certificate says what it is, a search only what it is not above.
         if prove:
             tell(0.1, "certificate")
-            told, posed = either_way(part(tell, 0.1, 0.9)), pose(task, memory)
+            told, posed = part(tell, 0.1, 0.9), pose(task, memory)
             proof = certify(posed, tolerance, time_limit, progress=told, seed=seed, memory=memory)
             low, high = enlarged(posed)
             rungs.append(_proved(proof, low))
@@ -169,18 +168,18 @@ def _searched(form: ClosedForm, tell: Tell) -> Rung | None:
     length = form.moments.dimension
     if length > LONGEST_SEARCH:
         return None
-    quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
+    quadratic = form.moments
     quick = length <= QUICK_LENGTH
-    starts, guesses = (0, _lowest_guesses(quadratic)) if quick else (_RANDOM_STARTS, [])
-    fit = search(quadratic, 1, starts, 0, guesses, not quick, progress=either_way(tell))
+    starts, guesses = (0, _lowest_guesses(form)) if quick else (_RANDOM_STARTS, [])
+    fit = search(quadratic, 1, starts, 0, guesses, informed=None if quick else form.X, progress=tell)
     count = fit.random_starts + fit.informed_starts
     return Rung(_LAYER, fit.loss, 0.0, "upper bound", f"best found from {count} starts")
 
 
-def _lowest_guesses(quadratic: Dense) -> list[NDArray[np.float64]]:
+def _lowest_guesses(form: ClosedForm) -> list[NDArray[np.float64]]:
     """Return the guesses for ``b`` taken from ``X*`` that have the least loss, each ``[1, D]``."""
-    E = forms(quadratic.dimension)
-    guesses = informed_starts(quadratic.minimizer(), quadratic.blocks, balance(quadratic, E), 1)
+    quadratic, E = form.moments, forms(form.moments.dimension)
+    guesses = informed_starts(form.X, quadratic.blocks, balance(quadratic, E), 1)
     return [one.T for one in sorted(guesses, key=lambda one: project(quadratic, E, frame(one), 1).loss)[:_FOLLOWED]]
 
 

@@ -299,7 +299,7 @@ def _search_blocks(instance: GraphInstance, rng: np.random.Generator) -> tuple[f
     v = instance.vertices
     weights = np.asarray(vech((np.ones((v, v)) + np.eye(v)) / 2), dtype=float)
     quadratic = Separable(weights, np.asarray(from_symmetric(M), dtype=float), len(M), v)
-    fit = search(quadratic, 1, 1, rng, informed=False)
+    fit = search(quadratic, 1, 1, rng)
     return fit.loss, fit.b[0]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markov_icl.files import atomic
-from markov_icl.progress import Tell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "Table",
-    "adapt",
     "check_target",
     "pick",
     "print_json",
@@ -79,24 +77,6 @@ def show(answer: Answer, json: bool = False, plot: Path | None = None) -> None:
             sys.stdout.write(f"{one}\n")
     if plot is not None:
         sys.stdout.write(f"picture: {plot}\n")
-
-
-def adapt(tell: Tell) -> Callable[..., None]:
-    """Return ``tell`` for verbs whose callbacks still have signatures of their own; goes when the last one is gone."""
-
-    def told(*news: Any) -> None:
-        if len(news) == 2 and isinstance(news[1], str):
-            tell(*news)
-        elif isinstance(news[0], str):
-            tell(None, news[0])
-        elif len(news) == 1:
-            tell(float(news[0]), "")
-        elif isinstance(news[1], int):
-            tell(news[0] / news[1], f"{news[0]:,} of {news[1]:,}")
-        else:
-            tell(None, f"{news[0]:,}")
-
-    return told
 
 
 def pick(result: Any, *names: str) -> dict[str, Any]:

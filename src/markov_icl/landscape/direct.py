@@ -96,6 +96,7 @@ def _solve(H: Array, h: Array) -> tuple[Array, Array | None]:
     """Return the minimizer and, for singular ``H``, an orthonormal basis of its null space."""
     from scipy.linalg import cho_solve, eigh, lapack
 
+    # Unit diagonal: which directions count as null must not depend on the units of the coordinates.
     scale = np.sqrt(np.maximum(np.diag(H), 0))
     scale[scale == 0] = 1.0
     balanced = H / scale[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from markov_icl.choices import METHODS, hint, unknown
@@ -13,6 +12,7 @@ from markov_icl.landscape.symbolic import symbolic_minimizer
 from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.moments.compute import compute_moments, dense_gigabytes, fractions_are_cheap, rational_moments
 from markov_icl.moments.long_nodes import is_binary
+from markov_icl.progress import Progress, shown
 from markov_icl.tasks.prompts import MarkovTask, Task
 
 __all__ = ["minimizer"]
@@ -29,8 +29,7 @@ def minimizer(
     memory: float = DEFAULT_MEMORY_GB,
     points: int = 4096,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
-    residual: Callable[[int, float], None] | None = None,
+    progress: Progress = False,
     threads: int | None = None,
     device: str = "cpu",
 ) -> ClosedForm:
@@ -45,8 +44,7 @@ def minimizer(
         memory: refuse a system that needs more, in gigabytes.
         points: Sobol kernels a replicate, where the exact grid is too large; ``operator`` takes at most 256.
         seed: of the Sobol scrambling.
-        progress: called with the finished share of the moments, or of the preconditioner, 0 to 1.
-        residual: called with the iteration and the relative residual, by ``operator`` alone.
+        progress: see :mod:`markov_icl.progress`.
         threads: of ``operator``; None means all cores this process may use.
         device: ``cpu``, or ``cuda`` for ``operator`` on binary chains of order 1.
 
@@ -61,21 +59,19 @@ def minimizer(
     if chosen == "operator":
         if not isinstance(task, MarkovTask):
             raise ValueError("expected a Markov task for method operator; got a regression task (use dense)")
-        return iterative_minimizer(
-            task, memory, min(points, _SAMPLED_POINTS), seed, threads, device, progress, residual
-        )
+        return iterative_minimizer(task, memory, min(points, _SAMPLED_POINTS), seed, threads, device, progress)
     if device != "cpu":
         near = hint(device, ("cpu",))
         raise ValueError(f"expected device cpu unless method is operator; got {device!r:.40} with {chosen}{near}")
-    if chosen == "dense":
-        system = compute_moments(task, memory=memory, points=points, seed=seed, progress=progress)
-        form = solve_dense(system)
-        if method == "auto" and isinstance(task, MarkovTask) and is_binary(task) and rounding_is_visible(form):
-            return minimizer(task, "operator", memory, residual=residual, threads=threads)
-        return form
-    formula = symbolic_minimizer(task) if chosen == "symbolic" else None
-    form = solve_rational(rational_moments(task))
-    return replace(form, method=chosen, formula=formula)
+    with shown(progress, "minimizer") as tell:
+        if chosen == "dense":
+            form = solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=tell))
+            if method == "auto" and isinstance(task, MarkovTask) and is_binary(task) and rounding_is_visible(form):
+                return minimizer(task, "operator", memory, threads=threads, progress=tell)
+            return form
+        formula = symbolic_minimizer(task) if chosen == "symbolic" else None
+        form = solve_rational(rational_moments(task, tell))
+        return replace(form, method=chosen, formula=formula)
 
 
 def _cheapest(task: Task, memory: float) -> str:

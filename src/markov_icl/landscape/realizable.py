@@ -8,7 +8,10 @@ import numpy as np
 
 from markov_icl.features import Array, gram_dimension, split_blocks, vech_indices
 
-__all__ = ["QuadraticLoss", "both_sides", "loss_and_gradient"]
+__all__ = ["QuadraticLoss", "both_sides", "in_gauge", "loss_and_gradient"]
+
+_NEGLIGIBLE = 1e-6
+"""Smaller parts of a row of ``b``, relative to its largest entry, do not fix a sign: rounding may have made them."""
 
 
 @runtime_checkable
@@ -62,6 +65,28 @@ def loss_and_gradient(quadratic: QuadraticLoss, b: Array, A: Array) -> tuple[flo
     G = both_sides(2 * (image - quadratic.h), quadratic.blocks)
     loss = float(quadratic.y2 + X @ (image - 2 * quadratic.h))
     return loss, np.einsum("jik,skj->si", G, A), np.einsum("jik,sk->sij", G, b)
+
+
+def in_gauge(b: Array, A: Array) -> tuple[Array, Array]:
+    """Return the parameters ``[heads, D]``, ``[heads, D, J]`` of the same point that stand for all of them.
+
+    For one head the first entry of ``b`` that is not negligible is positive; its length is kept. For orthonormal rows
+    it is the rotation in echelon form with positive pivots, and ``a_s . b_t`` is symmetric in ``s`` and ``t``: the
+    part that leaves ``sum_s phi(b_s, A_s)`` alone is gone.
+    """
+    rotation = np.zeros((len(b), 0))
+    for column in b.T:
+        rest = column
+        for _ in range(2):  # once loses the digits that a small rest has lost
+            rest = rest - rotation @ (rotation.T @ rest)
+        size = float(np.linalg.norm(rest))
+        if size > _NEGLIGIBLE * float(np.abs(b).max()):
+            rotation = np.column_stack([rotation, rest / size])
+    b, A = rotation.T @ b, np.einsum("st,sdj->tdj", rotation, A)
+    if len(b) > 1:
+        mixed = np.einsum("sdj,td->stj", A, b)
+        A = A + np.einsum("stj,td->sdj", (mixed.transpose(1, 0, 2) - mixed) / 2, b)
+    return b, A
 
 
 def both_sides(slope: Array, blocks: int) -> Array:

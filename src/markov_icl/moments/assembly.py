@@ -16,6 +16,7 @@ import numpy as np
 from markov_icl.features import Numbers, vech_indices, vech_size
 from markov_icl.moments.conditional import chain_moments, tuple_count, tuple_places
 from markov_icl.moments.quadrature import Rule
+from markov_icl.progress import Tell
 from markov_icl.rationals import rational
 from markov_icl.tasks.kernels import FinitePrior, exact_stationary, stationary
 from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask
@@ -109,7 +110,7 @@ def accumulate(
     rule: Rule,
     exact: bool = False,
     absolute: bool = False,
-    progress: Callable[[float], None] | None = None,
+    tell: Tell | None = None,
 ) -> Assembly:
     """Average over all nodes of ``rule``, in chunks that bound memory; ``absolute``: of the values' moduli."""
     total = Assembly.empty(task, exact)
@@ -117,8 +118,9 @@ def accumulate(
     for first in range(0, rule.size, chunk):
         kernels, weights = rule.chunk(first, first + chunk)
         add_nodes(total, task, kernels, weights, first, exact, absolute)
-        if progress is not None:
-            progress(min(1.0, (first + chunk) / rule.size))
+        if tell is not None:
+            done = min(first + chunk, rule.size)
+            tell(done / rule.size, f"{done:,} of {rule.size:,} kernels")
     return total
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -16,6 +15,7 @@ from markov_icl.moments.quadrature import KernelRule, Rule, kernel_rule, nodes_p
 from markov_icl.moments.regression import rational_regression_moments, regression_moments
 from markov_icl.moments.sampled import sampled_moments
 from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.progress import Progress, Tell, part, shown
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import IndependentStart, MarkovTask, RegressionTask, StationaryStart, Task
 from markov_icl.threads import blas_threads
@@ -69,7 +69,7 @@ def compute_moments(
     node_budget: int = NODE_BUDGET,
     points: int = 4096,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> Moments:
     """Return ``H``, ``h``, ``E y^2`` in float64: the exact grid where it fits, scrambled Sobol where not.
 
@@ -82,7 +82,7 @@ def compute_moments(
         node_budget: largest grid of kernels.
         points: Sobol kernels a replicate, where sampling runs.
         seed: of the Sobol scrambling.
-        progress: called with the finished share, 0 to 1.
+        progress: see :mod:`markov_icl.progress`.
 
     Raises:
         ValueError: if the dense system is too large.
@@ -90,8 +90,8 @@ def compute_moments(
     _require_memory(task, memory)
     if isinstance(task, RegressionTask):
         return regression_moments(task)
-    with blas_threads(unknowns(task)):
-        return _markov_moments(task, memory, node_budget, points, seed, progress)
+    with blas_threads(unknowns(task)), shown(progress, "moments") as tell:
+        return _markov_moments(task, memory, node_budget, points, seed, tell)
 
 
 def _markov_moments(
@@ -100,19 +100,21 @@ def _markov_moments(
     node_budget: int,
     points: int,
     seed: int,
-    progress: Callable[[float], None] | None,
+    tell: Tell,
 ) -> Moments:
     rule = exact_rule(task, node_budget)
     if rule is not None:
-        return moments_by_rule(task, rule, progress=progress)
+        return moments_by_rule(task, rule, tell=tell)
     if not is_polynomial(task):
         nodes = min(_STATIONARY_NODES, floor(node_budget ** (1 / _variables(task)) + 1e-9))
         if nodes >= 8:
-            coarse = moments_by_rule(task, kernel_rule(task.prior, nodes // 2), "half the nodes")
-            fine = moments_by_rule(task, kernel_rule(task.prior, nodes), "estimate: node doubling", progress)
+            share = 0.5 ** _variables(task)  # the coarse grid has this share of the fine one's kernels
+            first, second = part(tell, 0.0, share / (1 + share)), part(tell, share / (1 + share), 1.0)
+            coarse = moments_by_rule(task, kernel_rule(task.prior, nodes // 2), "half the nodes", first)
+            fine = moments_by_rule(task, kernel_rule(task.prior, nodes), "estimate: node doubling", second)
             return Moments(**{**fine.__dict__, "coarse": coarse})
     _require_memory(task, memory, copies=11)
-    return sampled_moments(task, points, seed=seed, progress=progress)
+    return sampled_moments(task, points, seed=seed, progress=tell)
 
 
 def exact_rule(task: MarkovTask, node_budget: int = NODE_BUDGET) -> KernelRule | None:
@@ -123,14 +125,11 @@ def exact_rule(task: MarkovTask, node_budget: int = NODE_BUDGET) -> KernelRule |
 
 
 def moments_by_rule(
-    task: MarkovTask,
-    rule: Rule,
-    error: str = "exact up to rounding",
-    progress: Callable[[float], None] | None = None,
+    task: MarkovTask, rule: Rule, error: str = "exact up to rounding", tell: Tell | None = None
 ) -> Moments:
     """Return the averages over a rule's kernels in float64."""
     with blas_threads(unknowns(task)):
-        H, h, y2 = accumulate(task, rule, progress=progress).dense(task)
+        H, h, y2 = accumulate(task, rule, tell=tell).dense(task)
     return Moments(H, h, float(y2), task.blocks, task.dimension, "quadrature", rule.size, error)
 
 
@@ -148,8 +147,12 @@ def _require_memory(task: Task, memory: float, copies: int = 4) -> None:
     require(_gigabytes(task, copies), memory, f"a dense system of {unknowns(task):,} unknowns")
 
 
-def rational_moments(task: Task) -> RationalMoments:
+def rational_moments(task: Task, progress: Progress = False) -> RationalMoments:
     """Return ``H``, ``h``, ``E y^2`` as exact fractions.
+
+    Args:
+        task: Markov or regression.
+        progress: see :mod:`markov_icl.progress`.
 
     Raises:
         ValueError: if the moments are not rational, or if exact arithmetic would take hours.
@@ -167,7 +170,8 @@ def rational_moments(task: Task) -> RationalMoments:
     if isinstance(task, RegressionTask):
         return rational_regression_moments(task)
     rule = kernel_rule(task.prior, nodes_per_variable(task, exact=True), exact=True)
-    H, h, y2 = accumulate(task, rule, exact=True).dense(task)
+    with shown(progress, "moments") as tell:
+        H, h, y2 = accumulate(task, rule, exact=True, tell=tell).dense(task)
     return RationalMoments(
         flint.fmpq_mat(H.tolist()),
         flint.fmpq_mat([[v] for v in h]),

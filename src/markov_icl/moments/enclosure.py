@@ -8,7 +8,7 @@ the absolute values. Source: Higham, Accuracy and Stability of Numerical Algorit
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -57,8 +57,19 @@ def of_exact(moments: Moments) -> Enclosure:
 
 
 def of_rounded(moments: Moments) -> Enclosure:
-    """Return the enclosure of exact moments, each rounded once to the nearest double."""
-    return replace(of_exact(moments), relative=2 * _UNIT)
+    """Return the enclosure of exact moments, each rounded once to the nearest double.
+
+    For a task ``H_ij^2 <= H_ii H_jj`` and ``h_i^2 <= y2 H_ii``; a quadratic that is given may have a larger ``h``.
+
+    Raises:
+        ValueError: if ``H`` is not positive semidefinite, or ``h`` is not 0 where ``H`` is.
+    """
+    roots = _roots(moments.H)
+    if not (np.abs(moments.H) <= np.outer(roots, roots) * _SLACK).all() or moments.h[roots == 0].any():
+        raise ValueError("expected H positive semidefinite and h in its range; got others")
+    shares = np.abs(moments.h[roots > 0]) / roots[roots > 0]
+    size = max(float(np.sqrt(abs(moments.y2))), float(shares.max(initial=0.0)) * _SLACK)
+    return Enclosure(2 * _UNIT, roots, size)
 
 
 def enclose(task: MarkovTask, rule: Rule, moments: Moments) -> Enclosure:

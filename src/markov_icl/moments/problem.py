@@ -26,7 +26,7 @@ from markov_icl.rationals import rational, rational_matrix
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, Task
 from markov_icl.tasks.units import Units, whole_units
 
-__all__ = ["Posed", "Problem", "dense", "is_estimate", "moments_of", "pose"]
+__all__ = ["Posed", "Problem", "float_moments", "moments_of", "pose"]
 
 Problem = MarkovTask | RegressionTask | Moments | RationalMoments
 
@@ -106,7 +106,7 @@ def pose(problem: Problem | Posed, memory: float = DEFAULT_MEMORY_GB) -> Posed:
         return Posed(rounded, of_rounded(rounded), _PLAIN, None, None, proved=True, given=problem)
     if isinstance(problem, Moments):
         problem = replace(problem, H=(problem.H + problem.H.T) / 2)  # the same quadratic
-        return Posed(problem, of_exact(problem), _PLAIN, None, None, proved=not is_estimate(problem))
+        return Posed(problem, of_exact(problem), _PLAIN, None, None, proved=not problem.is_estimate)
     whole, units = whole_units(problem)
     if fractions_are_affordable(whole, _MOST_AT_ONCE):
         exact = _with_answers(rational_moments(whole), units)
@@ -125,17 +125,12 @@ def pose(problem: Problem | Posed, memory: float = DEFAULT_MEMORY_GB) -> Posed:
     return Posed(_with_float_answers(plain, units), replace(enclosure, size=size), units, problem, whole, proved=True)
 
 
-def is_estimate(system: Moments | RationalMoments) -> bool:
-    """Return whether the moments are sampled, or from a rule that is not exact."""
-    return isinstance(system, Moments) and (system.replicates is not None or system.coarse is not None)
-
-
 def moments_of(problem: Problem) -> Moments | RationalMoments:
     """Return the problem's moments in the user's coordinates, in fractions where they are cheap."""
     return problem if isinstance(problem, Moments | RationalMoments) else cheapest_exact(problem)
 
 
-def dense(problem: Problem) -> Moments:
+def float_moments(problem: Problem) -> Moments:
     """Return the problem's moments in float64, in the user's coordinates."""
     return moments_of(problem).to_float()
 

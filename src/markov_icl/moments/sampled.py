@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from markov_icl.features import Numbers
 from markov_icl.moments.assembly import accumulate
 from markov_icl.moments.system import Moments
+from markov_icl.progress import Progress, part, shown
 from markov_icl.tasks.kernels import DirichletPrior
 from markov_icl.tasks.prompts import MarkovTask
 
@@ -53,7 +54,7 @@ def sampled_moments(
     points: int = 4096,
     replicates: int = 8,
     seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = False,
 ) -> Moments:
     """Estimate the moments from ``replicates`` independent scramblings of a Sobol sequence.
 
@@ -65,17 +66,17 @@ def sampled_moments(
         points: kernels in each replicate, a power of two.
         replicates: at least 2.
         seed: of the scramblings.
-        progress: called with the finished share, 0 to 1.
+        progress: see :mod:`markov_icl.progress`.
 
     Raises:
         ValueError: for another kind of prior or malformed sizes.
     """
     size = task.blocks * task.dimension * (task.dimension + 1) // 2
     H, h, y2 = np.empty((replicates, size, size)), np.empty((replicates, size)), np.empty(replicates)
-    for r, rule in enumerate(sobol_rules(task, points, replicates, seed)):
-        H[r], h[r], y2[r] = accumulate(task, rule).dense(task)
-        if progress is not None:
-            progress((r + 1) / replicates)
+    with shown(progress, "moments") as tell:
+        for r, rule in enumerate(sobol_rules(task, points, replicates, seed)):
+            one = part(tell, r / replicates, (r + 1) / replicates)
+            H[r], h[r], y2[r] = accumulate(task, rule, tell=one).dense(task)
     return Moments(
         H.mean(0),
         h.mean(0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 import flint
 import numpy as np
@@ -69,6 +70,23 @@ class Moments:
         """Return ``H[c, c]`` for the coordinates ``c``."""
         return np.asarray(self.H[index, index])
 
+    def compressed(self, K: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``(I_J (x) K)^T H (I_J (x) K)`` for ``K`` of shape ``[m, p]``, ``[J p, J p]``."""
+        J, (m, p) = self.blocks, K.shape
+        right = (self.H.reshape(-1, m) @ K).reshape(J, m, J * p)
+        F = np.matmul(K.T, right).reshape(J * p, J * p)
+        return np.asarray((F + F.T) / 2)
+
+    def mean_block(self) -> NDArray[np.float64]:
+        """Return the average of the diagonal blocks of ``H``, ``[m, m]``."""
+        blocks = self.H.reshape(self.blocks, self.size // self.blocks, self.blocks, -1)
+        return np.asarray(np.einsum("jajb->ab", blocks) / self.blocks)
+
+    @property
+    def is_estimate(self) -> bool:
+        """Return whether the moments are sampled, or from a rule that is not exact."""
+        return self.replicates is not None or self.coarse is not None
+
     @property
     def standard_errors(
         self,
@@ -92,6 +110,7 @@ class RationalMoments:
     dimension: int
     method: str
     nodes: int = 1
+    is_estimate: ClassVar[bool] = False
 
     @property
     def size(self) -> int:

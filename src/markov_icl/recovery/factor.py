@@ -109,6 +109,7 @@ def recover(X: ArrayLike, blocks: int | None = None, tolerance: float = 1e-9) ->
 
 
 def _recover_exactly(M: Numbers) -> Recovery:
+    # Every block on its own must be a product of two linear forms; X = 0 is any b with A = 0.
     dimension = M.shape[1]
     nonzero = [j for j in range(len(M)) if np.any(M[j] != 0)]
     if not nonzero:
@@ -120,6 +121,7 @@ def _recover_exactly(M: Numbers) -> Recovery:
         if isinstance(found, Witness):
             return Recovery(False, True, witness=found)
         factors[j] = found
+    # b divides the first nonzero block, so it is one of its two factors; the other blocks decide.
     first = nonzero[0]
     witness: Witness | None = None
     for b, partner in factors[first]:
@@ -150,11 +152,13 @@ def _product(b: Numbers, a: Numbers) -> Numbers:
 
 def _linear_factors(M: Numbers, block: int) -> list[tuple[Numbers, Numbers]] | Witness:
     """Write ``v^T M v = (f.v)(g.v)``; return ``(f, g)`` and ``(g, f)``, or why it is impossible."""
+    # Rank above 2 is no product of two forms.
     rows, columns, minor = _minor(M)
     if len(rows) == 3:
         at = f"rows {_one_based(rows)}, columns {_one_based(columns)}"
         text = f"block {block + 1} has rank above 2: its minor at {at} is {_short(minor)}, not 0"
         return Witness("rank", block, text, minor, tuple(rows), tuple(columns))
+    # Complete the square: M[i, i] (leading.v)^2 plus a rest of rank one at most.
     diagonal = [i for i in range(len(M)) if M[i, i] != 0]
     if not diagonal:
         i, k = (int(v[0]) for v in np.nonzero(M))
@@ -173,6 +177,7 @@ def _linear_factors(M: Numbers, block: int) -> list[tuple[Numbers, Numbers]] | W
         at = f"rows and columns {_one_based([i, k])}"
         text = f"block {block + 1} has rank 2 and eigenvalues of one sign: its minor at {at} is {_short(value)} > 0"
         return Witness("definite", block, text, value, (i, k), (i, k))
+    # A difference of squares splits over the rationals, or over the root of the radicand.
     root = _rational_root(radicand)
     if root is not None:
         f, g = leading + root * second, M[i, i] * (leading - root * second)
@@ -283,12 +288,14 @@ def _recover_numerically(M: NDArray[np.float64], tolerance: float) -> Recovery:
         dimension = M.shape[1]
         zero = np.zeros((dimension, len(M)))
         return Recovery(True, False, np.eye(dimension)[-1], zero, tolerance=tolerance, residual=0.0)
+    # The same reasons against as in fractions, at a tolerance.
     values, vectors = np.linalg.eigh(M / scale)
     by_size = np.argsort(-np.abs(values), axis=1)
     ranked = np.take_along_axis(values, by_size, axis=1)
     witness = _spectral_witness(ranked, tolerance)
     if witness is not None:
         return Recovery(False, False, witness=witness, tolerance=tolerance)
+    # Candidates from every block: which one rounding has spoilt least is not known beforehand.
     best: tuple[float, NDArray[np.float64], NDArray[np.float64]] | None = None
     for j in np.flatnonzero(np.abs(ranked[:, 0]) > tolerance):
         plus, minus = np.sqrt(np.maximum(values[j, -1], 0)), np.sqrt(np.maximum(-values[j, 0], 0))

@@ -30,11 +30,11 @@ __all__ = [
     "beta_prior",
     "exact_stationary",
     "fixed_kernel",
-    "lift",
     "sample_indices",
     "sample_kernels",
     "stationary",
     "symmetric_dirichlet",
+    "tuple_matrices",
 ]
 
 _EXTREME = 10**9
@@ -183,14 +183,14 @@ def fixed_kernel(kernel: Iterable[Iterable[object]]) -> FinitePrior:
     return FinitePrior((tuple(tuple(row) for row in kernel),), (Fraction(1),))  # type: ignore[arg-type]
 
 
-def lift(kernels: Numbers) -> Numbers:
+def tuple_matrices(kernels: Numbers) -> Numbers:
     """Return the order-1 transition matrices on ``k``-tuples, ``[K, R, R]``, of kernels ``[K, R, S]``."""
     count, rows, states = kernels.shape
-    lifted = np.zeros((count, rows, rows), dtype=kernels.dtype)
+    on_tuples = np.zeros((count, rows, rows), dtype=kernels.dtype)
     tuples = np.arange(rows)
     for s in range(states):
-        lifted[:, tuples, (tuples * states) % rows + s] = kernels[:, :, s]
-    return lifted
+        on_tuples[:, tuples, (tuples * states) % rows + s] = kernels[:, :, s]
+    return on_tuples
 
 
 def stationary(kernels: Float[np.ndarray, "K R S"]) -> Float[np.ndarray, "K R"]:
@@ -199,7 +199,7 @@ def stationary(kernels: Float[np.ndarray, "K R S"]) -> Float[np.ndarray, "K R"]:
     Grassmann-Taksar-Heyman elimination: no subtraction, so nearly reducible kernels keep full
     relative accuracy. Source: Grassmann, Taksar, Heyman (1985).
     """
-    P = lift(kernels)
+    P = tuple_matrices(kernels)
     size = P.shape[1]
     for k in range(size - 1, 0, -1):
         P[:, :k, k] /= P[:, k, :k].sum(1)[:, None]
@@ -218,7 +218,7 @@ def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ..
         ValueError: if the kernel has several stationary laws.
     """
     array = np.array([[rational(q) for q in row] for row in kernel], dtype=object)
-    P = lift(array[None])[0]
+    P = tuple_matrices(array[None])[0]
     size = P.shape[0]
     rows = [[P[j, i] - (i == j) for j in range(size)] for i in range(size)]
     A = flint.fmpq_mat([*rows, [flint.fmpq(1)] * size])

@@ -141,14 +141,15 @@ def test_other_chains_are_solved_too(name):
 
 def test_length_33_has_its_value_and_everything_downstream():
     task = MarkovTask(length=33, context=100)
-    seen, shares = [], []
-    form = minimizer(task, progress=shares.append, residual=lambda i, r: seen.append((i, r)))
+    told = []
+    form = minimizer(task, progress=lambda share, words: told.append((share, words)))
     assert form.method == "operator"
     assert abs(form.loss - 0.1642854603) < 1e-10
     assert form.residual < 1e-9
-    assert shares[-1] == 1
-    assert [i for i, _ in seen] == list(range(1, len(seen) + 1))
-    assert len(seen) < 30
+    assert told[-1][0] == 1
+    steps = [words for _, words in told if words.startswith("iteration")]
+    assert [words.split(",")[0] for words in steps] == [f"iteration {i}" for i in range(1, len(steps) + 1)]
+    assert len(steps) < 30
     assert not recover(form.X).recoverable
     slices = coordinate_slices(form, [0, 40], points=3)
     assert (slices.losses[:, [0, 2]] > form.loss).all()

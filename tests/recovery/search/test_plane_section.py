@@ -7,7 +7,6 @@ from markov_icl.features import phi
 from markov_icl.landscape.minimizer import minimizer
 from markov_icl.recovery.search.fit import search
 from markov_icl.recovery.search.plane_section import balanced, gradient_flow, layer_gradient, layer_loss, plane_through
-from markov_icl.recovery.search.quadratic import Dense
 from markov_icl.tasks.kernels import symmetric_dirichlet
 from markov_icl.tasks.prompts import MarkovTask
 
@@ -22,7 +21,7 @@ TASKS = {
 
 @pytest.fixture(params=TASKS.values(), ids=TASKS)
 def quadratic(request):
-    return Dense.of(minimizer(request.param, "dense").moments)
+    return minimizer(request.param, "dense").moments
 
 
 def parameters(quadratic, count, seed=0):
@@ -72,7 +71,7 @@ def test_scaling_keeps_the_layer(quadratic):
 
 
 def test_the_flow_falls_to_a_known_minimum():
-    quadratic = Dense.of(minimizer(TASKS["binary"], "dense").moments)
+    quadratic = minimizer(TASKS["binary"], "dense").moments
     minima = [one.loss for one in search(quadratic, 1, 16, 0).minima]
     for start in 0.3 * parameters(quadratic, 3, seed=1):
         flow = gradient_flow(quadratic, start)
@@ -84,7 +83,7 @@ def test_the_flow_falls_to_a_known_minimum():
 
 def test_the_flow_keeps_what_gradient_flow_keeps():
     """Along the flow ``|b|^2 - |A|^2`` does not change: the loss is the same for ``(c b, A / c)``."""
-    quadratic = Dense.of(minimizer(TASKS["binary"], "dense").moments)
+    quadratic = minimizer(TASKS["binary"], "dense").moments
     flow = gradient_flow(quadratic, parameters(quadratic, 1, seed=2)[0])
     D = quadratic.dimension
     kept = (flow.path[:, :D] ** 2).sum(1) - (flow.path[:, D:] ** 2).sum(1)
@@ -100,7 +99,7 @@ def test_a_flow_within_a_plane_stays_there(quadratic):
 
 
 def test_points_that_span_no_plane_are_refused():
-    quadratic = Dense.of(minimizer(TASKS["binary"], "dense").moments)
+    quadratic = minimizer(TASKS["binary"], "dense").moments
     first, second = parameters(quadratic, 2)
     nearer = second if first @ second >= 0 else -second
     with pytest.raises(ValueError, match="expected two different points; got"):

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from markov_icl.features import phi, vech_indices
-from markov_icl.moments.compute import compute_moments
+from markov_icl.landscape.convexity import convexity
+from markov_icl.landscape.direct import solve_rational
+from markov_icl.moments.compute import compute_moments, rational_moments
 from markov_icl.moments.system import Moments, RationalMoments
 from markov_icl.recovery.certificate.certificate import Certificate
 from markov_icl.recovery.certificate.lift import lift
 from markov_icl.recovery.certificate.verify import verify
 from markov_icl.recovery.solver.certify import certify
-from markov_icl.recovery.solver.null_products import kernel_of, null_directions
+from markov_icl.recovery.solver.null_products import exact_kernel, kernel_of, lifted_kernel, null_directions
 from markov_icl.recovery.solver.polish import polish
+from markov_icl.tasks.kernels import fixed_kernel
 from markov_icl.tasks.prompts import MarkovTask
 from tests.recovery.search.quadratics import chain_moments
 
@@ -61,11 +64,13 @@ def certificate(moments: Moments) -> Certificate:
 
 def test_null_directions_of_a_bias_column() -> None:
     lifted = lift(compute_moments(MarkovTask(length=3, context=10, bias=True)))
-    found = null_directions(lifted, lambda: None)
+    kernel = lifted_kernel(lifted)
+    found = null_directions(lifted, kernel, lambda: None)
     assert len(found) == 12
     for null in found:
         assert np.abs(lifted.Q @ null.columns).max() < 1e-13
-    assert np.abs(lifted.Q @ kernel_of(lifted)).max() < 1e-13
+    assert np.abs(lifted.Q @ kernel.columns).max() < 1e-13
+    assert np.abs(kernel.root.T @ kernel.root - lifted.Q).max() < 1e-13
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -74,7 +79,7 @@ def test_no_bound_above_a_feasible_value(seed: int) -> None:
     certificate = certify(moments, tolerance=1e-4, time_limit=3.0, most_nodes=31, seed=seed)
     rng = np.random.default_rng(seed)
     lifted = lift(moments)
-    for null in null_directions(lifted, lambda: None):
+    for null in null_directions(lifted, lifted_kernel(lifted), lambda: None):
         for size in (1e-1, 1e-2, 1e-3):
             b = null.b + size * rng.standard_normal(len(null.b))
             b, a, loss = polish(lifted, b, np.zeros(lifted.size // len(b)), sweeps=1, steps=3)
@@ -140,3 +145,39 @@ def test_bias_column_closes() -> None:
     certificate = certify(compute_moments(MarkovTask(length=3, context=10, bias=True)), time_limit=300.0)
     assert certificate.status == "certified"
     assert certificate.upper == pytest.approx(0.1833394889, abs=1e-9)
+
+
+def test_the_rank_does_not_depend_on_units() -> None:
+    """``D A D`` has the kernel ``D^{-1} ker A``, however far apart the entries of ``D`` are."""
+    rng = np.random.default_rng(0)
+    G, D = rng.standard_normal((6, 8)), 10.0 ** np.linspace(-6, 3, 8)
+    matrix = D[:, None] * (G.T @ G) * D
+    kernel, root = kernel_of(matrix, np.sqrt(np.diag(matrix)))
+    assert kernel.shape == (8, 2)
+    assert np.abs(G @ (D[:, None] * kernel)).max() < 1e-12 * np.abs(D[:, None] * kernel).max()
+    assert np.abs((root.T @ root - matrix) / np.outer(D, D)).max() < 1e-12
+    regular = matrix + np.diag(D**2)
+    assert kernel_of(regular, np.sqrt(np.diag(regular)))[0].shape == (8, 0)
+
+
+def test_exact_kernels_are_integral_and_hold_exactly() -> None:
+    moments = rational_moments(MarkovTask(length=3, context=10, bias=True))
+    columns = exact_kernel(moments)
+    assert columns is not None
+    assert columns.shape[1] == len(convexity(moments).free)
+    assert np.array_equal(columns, np.round(columns))
+    certificate = certify(moments, time_limit=0.0)
+    assert certificate.verified == "rational"
+    assert "null directions proved exact" in verify(certificate, moments).reason
+    assert exact_kernel(moments.to_float()) is None
+
+
+def test_nearly_absorbing_chains_are_proved_in_fractions() -> None:
+    """At ``1 - 1e-6`` floats see a kernel that is not there; fractions know that ``H`` is positive definite."""
+    stay = Fraction(10**6 - 1, 10**6)
+    task = MarkovTask(length=3, context=2, prior=fixed_kernel([[stay, 1 - stay], [1 - stay, stay]]))
+    moments = rational_moments(task)
+    assert not exact_kernel(moments).shape[1]  # type: ignore[union-attr]
+    certificate = certify(moments, time_limit=1.0)
+    assert certificate.verified == "rational"
+    assert certificate.lower <= float(solve_rational(moments).loss) + 1e-15 <= certificate.upper

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +19,9 @@ from markov_icl.interfaces.commands.options import (
     choice,
     with_task,
 )
-from markov_icl.interfaces.output import Answer, Table, adapt, check_target, pick
+from markov_icl.interfaces.output import Answer, Table, check_target, pick
 from markov_icl.memory import DEFAULT_MEMORY_GB
-from markov_icl.progress import Tell, bar, part
+from markov_icl.progress import bar, part
 
 __all__ = ["register"]
 
@@ -36,31 +35,27 @@ def register(app: typer.Typer) -> None:
 
 def _system(source: Source, memory: float) -> tuple[Any, Any, Any]:
     """Return exact or float moments, the same in float64, and the minimizer."""
-    from markov_icl.landscape.direct import solve_dense, solve_rational
+    from markov_icl.landscape.direct import solve
     from markov_icl.moments.compute import cheapest_exact
-    from markov_icl.moments.system import RationalMoments
 
     with bar("moments") as tell:
-        system = cheapest_exact(source.task, memory=memory, progress=adapt(tell))
-    if isinstance(system, RationalMoments):
-        form = solve_rational(system)
-        return system, form.moments, form
-    return system, system, solve_dense(system)
+        system = cheapest_exact(source.task, memory=memory, progress=tell)
+    form = solve(system)
+    return system, form.moments, form
 
 
 def _searchable(source: Source, memory: float) -> tuple[Any, Any]:
     """Return the minimizer and the quadratic to search on: with its matrix, or without on long chains."""
     from markov_icl.landscape.minimizer import minimizer
-    from markov_icl.recovery.search.matrix_free import MatrixFree, is_beyond_dense, require_search_gigabytes
-    from markov_icl.recovery.search.quadratic import Dense
+    from markov_icl.recovery.search.matrix_free import is_beyond_dense, require_search_gigabytes
 
     if not is_beyond_dense(source.task):
         _, moments, form = _system(source, memory)
-        return form, Dense.of(moments)
+        return form, moments
     require_search_gigabytes(source.task, memory)
     with bar("f~*") as tell:
-        form = minimizer(source.task, "operator", memory, progress=adapt(tell))
-    return form, MatrixFree.of(form)
+        form = minimizer(source.task, "operator", memory, progress=tell)
+    return form, form.moments
 
 
 def best(
@@ -76,7 +71,7 @@ def best(
 
     form, quadratic = _searchable(source, memory)
     with bar("starts") as tell:
-        fit = search(quadratic, heads, starts, seed, progress=adapt(tell))
+        fit = search(quadratic, heads, starts, seed, informed=form.X, progress=tell)
     data = {
         "loss": fit.loss,
         "bound": "upper bound from a local search; `certify` proves how far from optimal it can be",
@@ -139,8 +134,8 @@ def nearest(
     form, quadratic = _searchable(source, memory)
     with bar("starts") as tell:
         options: dict[str, Any] = {"blocks": quadratic.blocks, "starts": starts, "seed": seed}
-        fit = closest(form.X, norm, **options, progress=adapt(part(tell, 0.0, 0.5)))
-        least = search(quadratic, 1, starts, seed, progress=adapt(part(tell, 0.5, 1.0)))
+        fit = closest(form.X, norm, **options, progress=part(tell, 0.0, 0.5))
+        least = search(quadratic, 1, starts, seed, informed=form.X, progress=part(tell, 0.5, 1.0))
     losses = {"floor": form.loss, "best": least.loss, "nearest": quadratic.loss(fit.X)}
     data = {"norm": norm, "squared_distance": fit.loss, **losses, "b": fit.b[0], "A": fit.A[0], "X": fit.X}
     rows = [
@@ -166,9 +161,9 @@ def heads(
     from markov_icl.interfaces.plots.optimum import plot_heads
     from markov_icl.recovery.heads.heads import heads as curve_of
 
-    _, moments, form = _system(source, memory)
+    system, _, _ = _system(source, memory)
     with bar("heads") as tell:
-        curve = curve_of(moments, max_heads, starts, seed, minimizer=form.X_exact, progress=adapt(tell))
+        curve = curve_of(system, max_heads, starts, seed, progress=tell)
     rows = [(r, loss, gap) for r, (loss, gap) in enumerate(zip(curve.losses, curve.gaps, strict=True), start=1)]
     bounds = pick(curve, "at_least", "at_most")
     needed = [
@@ -200,9 +195,11 @@ def certify(
     require_memory(source.task.blocks * source.task.dimension**2, memory)
     began = time.monotonic()
     posed = pose(source.task, memory)
-    trace: list[tuple[float, float, float]] = []
+    trace: list[Any] = []
     with bar("certify") as tell:
-        proof = prove(posed, tolerance, time_limit, _traced(tell, trace), seed, memory=memory)
+        proof = prove(posed, tolerance, time_limit, tell, seed, memory=memory, trace=trace)
+    unit = float(posed.scale)
+    path = [(one.seconds, one.lower * unit, one.upper * unit) for one in trace]
     low, high = enlarged(posed)
     price = max(proof.lower - high, 0.0), max(proof.upper - low, 0.0)
     seconds = time.monotonic() - began
@@ -223,17 +220,7 @@ def certify(
     note = [f"note: the proof is about estimated moments ({error})"] if proof.status == "estimate" else []
     data |= {"seconds": seconds, "floor": high, "floor_lower": low, "price": price, "moments": error}
     words: list[Table | str] = [Table("Certified one-layer optimum", rows), *note]
-    return Answer(data, words, lambda: plot_certificate(proof, trace, high))
-
-
-def _traced(tell: Tell, trace: list[tuple[float, float, float]]) -> Callable[[float, float, int, float], None]:
-    """Return what keeps every better bound in ``trace``, for the picture, and tells it."""
-
-    def progress(lower: float, upper: float, nodes: int, seconds: float) -> None:
-        trace.append((seconds, lower, upper))
-        tell(None, f"lower {lower:.9f}  upper {upper:.9f}  gap {upper - lower:.1e}  nodes {nodes}")
-
-    return progress
+    return Answer(data, words, lambda: plot_certificate(proof, path, high))
 
 
 def verify(file: Annotated[Path, typer.Argument(help="A certificate that `certify --save` wrote.")]) -> Answer:

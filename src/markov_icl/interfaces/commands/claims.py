@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from markov_icl.interfaces.commands.options import Folder, answering
-from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.progress import bar
 
 __all__ = ["register"]
@@ -29,7 +29,7 @@ def claims(
     chosen = chosen_claims(names or [])
     figures = {c.figure: best_finished(c.figure, store) for c in chosen if c.figure is not None}
     with bar("claims") as tell:
-        found = check_claims(figures, chosen, adapt(tell))
+        found = check_claims(figures, chosen, tell)
     rows, entries = [], []
     for one in found:
         claim, finding = one.claim, one.finding

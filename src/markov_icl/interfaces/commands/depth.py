@@ -21,7 +21,7 @@ from markov_icl.interfaces.commands.options import (
     with_fields,
     with_task,
 )
-from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.progress import bar
 
 __all__ = ["register"]
@@ -49,7 +49,7 @@ class RestrictedOptions:
 
         sizes = (self.depth, self.heads, self.starts, self.steps, self.batch)
         with bar("training") as tell:
-            fit = best_restricted(task, *sizes, self.rate, seed, progress=adapt(tell))
+            fit = best_restricted(task, *sizes, self.rate, seed, progress=tell)
         how = {**pick(self, "steps", "batch", "rate"), "seed": seed}
         return fit.model, {**how, **pick(fit, "starts", "loss", "loss_se"), "losses": fit.training}
 
@@ -81,7 +81,7 @@ def layers(
     if (getattr(model, "kind", None), getattr(model, "form", None)) == ("lsa", "dense"):
         return _remainder(source, model, prompts, seed)
     with bar("fronts") as tell:
-        result = profile(model, source.task, prompts, fronts, front, box, seed, adapt(tell))
+        result = profile(model, source.task, prompts, fronts, front, box, seed, tell)
     data = {
         "task": source.document,
         "model": {"kind": model.kind, **model.config},

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from markov_icl.interfaces.commands.options import Address, Engine, Folder, TrainedOn, Workers, answering, with_fields
-from markov_icl.interfaces.output import Answer, Table, adapt, check_target, pick
+from markov_icl.interfaces.output import Answer, Table, check_target, pick
 from markov_icl.progress import bar
 
 __all__ = ["RunOptions", "open_store", "register", "show_notes", "tidy_rows"]
@@ -78,7 +78,7 @@ class RunOptions:
 
         workers = self._at_a_time(device_of(specs))
         with bar(label) as tell:
-            return run_all(specs, place, workers, self.engine, self.address, adapt(tell))
+            return run_all(specs, place, workers, self.engine, self.address, tell)
 
 
 def show_notes(store: Any) -> None:
@@ -230,7 +230,7 @@ def export(
 
     assert tracking_uri is not None
     with bar("export") as tell:
-        sent = export_to_mlflow(place, [r.key for r in records], tracking_uri, adapt(tell))
+        sent = export_to_mlflow(place, [r.key for r in records], tracking_uri, tell)
     text = f"{sent.runs} runs and figures written, {sent.known} already there: {tracking_uri}"
     return Answer({**pick(sent, "runs", "known"), "tracking_uri": tracking_uri}, [text])
 

@@ -9,7 +9,7 @@ import typer
 
 from markov_icl.interfaces.commands.options import Seed, TimeLimit, answering, completion, with_fields
 from markov_icl.interfaces.commands.separability import PointOptions, reduce, separability
-from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.progress import bar
 
 __all__ = ["register"]
@@ -105,7 +105,7 @@ def scaling(
     from markov_icl.interfaces.plots.hardness import plot_scaling
 
     with bar("scaling") as tell:
-        result = hardness_scaling(most, time_limit, seed, adapt(tell))
+        result = hardness_scaling(most, time_limit, seed, tell)
     series = pick(result, "exact", "nearest", "general")
     tables = [
         Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from markov_icl.interfaces.commands.options import Memory, Prompts, Seed, Source, TimeLimit, answering, with_task
-from markov_icl.interfaces.output import Answer, Table, adapt
+from markov_icl.interfaces.output import Answer, Table
 from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.progress import bar
 
@@ -29,7 +29,7 @@ def ladder(
     from markov_icl.interfaces.plots.optimum import plot_ladder
 
     with bar("ladder") as tell:
-        result = losses_of(source.task, prompts, time_limit=time_limit, seed=seed, memory=memory, progress=adapt(tell))
+        result = losses_of(source.task, prompts, time_limit=time_limit, seed=seed, memory=memory, progress=tell)
     rows = [
         (one.name, one.loss, f"± {one.error:.1g}" if one.error else "", f"{one.kind}: {one.note}")
         for one in result.rungs

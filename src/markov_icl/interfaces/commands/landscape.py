@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from markov_icl.interfaces.commands.options import Memory, Source, answering, with_task
-from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.progress import bar
 
@@ -38,7 +38,7 @@ def slices(
 
     chosen = None if coordinates is None else [_whole(text) - 1 for text in coordinates.split(",")]
     with bar("moments") as tell:
-        form = minimizer(source.task, memory=memory, progress=adapt(tell))
+        form = minimizer(source.task, memory=memory, progress=tell)
     result = coordinate_slices(form, chosen, radius, points)
     rows = [
         (label, place, result.loss, losses[0], losses[-1])
@@ -75,7 +75,7 @@ def map_command(
     grid = [Fraction(i, 50) for i in range(1, 50)] if p is None else [text.strip() for text in p.split(",")]
     sizes = list(range(1, 41)) if contexts is None else [_whole(text) for text in contexts.split(",")]
     with bar("points") as tell:
-        result = realizability_map(grid, sizes, source.task.prior, adapt(tell))
+        result = realizability_map(grid, sizes, source.task.prior, tell)
     data = {
         **pick(result, "p", "n", "realizable", "loss", "formula_error"),
         "discriminant": result.discriminant.astype(float),

@@ -9,7 +9,7 @@ import typer
 
 from markov_icl.choices import PREDICTORS
 from markov_icl.interfaces.commands.options import Memory, Seed, Source, answering, with_task
-from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.progress import Tell, bar, part
 
@@ -83,8 +83,8 @@ def _scored(source: Source, asked: list[Predictor], count: int, seed: int, tell:
     from markov_icl.tasks.sampling import sample_prompts
 
     if source.data is None:
-        return score(source.task, asked, sample_prompts(source.task, count, seed), progress=adapt(tell))
-    return evaluate_held_out(source.data, asked, adapt(tell))
+        return score(source.task, asked, sample_prompts(source.task, count, seed), progress=tell)
+    return evaluate_held_out(source.data, asked, tell)
 
 
 def _models(files: list[Path]) -> list[Predictor]:
@@ -119,7 +119,7 @@ def _predictors(
     standard_predictors(source.task, chosen=[name for name in chosen or () if name not in ("optimum", "best")])
     if chosen is None or {"optimum", "best"} & set(chosen):
         try:
-            form = minimizer(source.task, memory=memory, seed=seed, progress=adapt(part(tell, 0.0, 0.5)))
+            form = minimizer(source.task, memory=memory, seed=seed, progress=part(tell, 0.0, 0.5))
         except ValueError as reason:
             if chosen is not None:
                 raise
@@ -132,7 +132,7 @@ def _predictors(
             )
         elif chosen is None or "best" in chosen:
             problem = form.moments if isinstance(form.moments, Moments) else source.task
-            fit = search(problem, seed=seed, progress=adapt(part(tell, 0.5, 1.0)))
+            fit = search(problem, seed=seed, progress=part(tell, 0.5, 1.0))
             notes.append(f"best (b, A): expected loss {fit.loss:.8g}, an upper bound from a local search")
     constant = floor(source.task) if source.data is None else Constant(source.data.training_mean)
     return [*standard_predictors(source.task, form, fit, models, constant, chosen)], notes

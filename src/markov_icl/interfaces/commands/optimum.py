@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from markov_icl.interfaces.commands.options import Device, Memory, Method, Seed, Source, answering, with_task
-from markov_icl.interfaces.output import Answer, Table, adapt, pick
+from markov_icl.interfaces.output import Answer, Table, pick
 from markov_icl.memory import DEFAULT_MEMORY_GB
 from markov_icl.progress import bar
 
@@ -38,7 +38,7 @@ def optimum(
     from markov_icl.threads import blas_threads
 
     with bar("moments") as tell:
-        form = minimizer(source.task, method, memory, seed=seed, progress=adapt(tell), device=device)
+        form = minimizer(source.task, method, memory, seed=seed, progress=tell, device=device)
     with blas_threads(form.moments.dimension):
         recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     held_out = None if source.data is None else _held_out(source, form)
@@ -179,7 +179,7 @@ def recover_command(
         raise ValueError("expected --x or --file; got both")
     if x is None and file is None:
         with bar("moments") as tell:
-            form = minimizer(source.task, memory=memory, progress=adapt(tell))
+            form = minimizer(source.task, memory=memory, progress=tell)
         X: Any = form.X if form.X_exact is None else form.X_exact
         blocks = form.moments.blocks
     else:

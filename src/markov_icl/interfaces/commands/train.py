@@ -30,7 +30,7 @@ from markov_icl.interfaces.commands.options import (
     with_fields,
     with_task,
 )
-from markov_icl.interfaces.output import Answer, Table, adapt, check_target, pick
+from markov_icl.interfaces.output import Answer, Table, check_target, pick
 from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.progress import bar
 
@@ -142,7 +142,7 @@ def train(
     options |= {"evaluate_every": evaluate_every, "checkpoint": save, "checkpoint_every": save_every, "resume": resume}
     plan = _curriculum(curriculum, source.task.context)
     with bar("train") as tell:
-        result = run(built, source.task, optimizer, steps, batch, seed, device, plan, progress=adapt(tell), **options)
+        result = run(built, source.task, optimizer, steps, batch, seed, device, plan, progress=tell, **options)
     return _on_prompts(source, result, seed)
 
 
@@ -202,7 +202,7 @@ def _on_population(source: Source, heads: int, optimizer: str, steps: int, save:
 
     method = "lbfgs" if optimizer == "adam" else optimizer
     with bar("train") as tell:
-        result = train_population(source.task, method, heads, steps=steps, seed=seed, progress=adapt(tell))
+        result = train_population(source.task, method, heads, steps=steps, seed=seed, progress=tell)
     module = to_module(result.b, result.A)
     placed = _placed(module, source, seed)
     if save is not None:

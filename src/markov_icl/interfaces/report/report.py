@@ -14,7 +14,6 @@ from markov_icl.experiments.claims.figures import NOT_RUN
 from markov_icl.experiments.registry import OWN_FIGURES, figure
 from markov_icl.experiments.runs.store import Store
 from markov_icl.files import atomic
-from markov_icl.interfaces.output import adapt
 from markov_icl.interfaces.plots.optimum import plot_blocks
 from markov_icl.interfaces.report.figures import FigureRuns, figure_section, figures_for_report
 from markov_icl.interfaces.report.hardness import hardness_section
@@ -90,7 +89,7 @@ def write_report(
     with shown(progress, "report") as tell:
         runs = figures_for_report(store, workers, part(tell, 0.0, 0.7))
         outcomes = {name: one.outcomes for name, one in runs.items()}
-        checked = check_claims(outcomes, progress=adapt(part(tell, 0.7, 0.9)))
+        checked = check_claims(outcomes, progress=part(tell, 0.7, 0.9))
         findings = {one.claim.figure: one.finding for one in checked}
         findings |= {name: _own_finding(runs[name]) for name in OWN_FIGURES}
         drawn = {name: figure_section(one, findings[name]) for name, one in runs.items()}

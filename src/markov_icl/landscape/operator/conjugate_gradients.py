@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from markov_icl.progress import Progress, Tell, shown
+
 __all__ = ["Solution", "conjugate_gradients"]
 
 _RESTARTS = 4
+"""A restart wins back the digits that the recursive residual lost. One run was enough at lengths 17 to 49, also for
+priors near the corners of the square; more are for what is worse."""
 _STALLED = 60
+"""Iterations without a smaller residual before a run is called stalled; whole runs took 19 to 97."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,7 @@ def conjugate_gradients(
     h: NDArray[np.float64],
     tolerance: float = 1e-11,
     most: int = 1000,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Progress = False,
     start: NDArray[np.float64] | None = None,
 ) -> Solution:
     """Solve ``H X = h``, restarting from the true residual as long as that helps.
@@ -56,7 +62,7 @@ def conjugate_gradients(
         h: ``[N]``.
         tolerance: relative, in the 2-norm.
         most: products with ``H`` allowed.
-        progress: called with the iteration and the relative residual.
+        progress: see :mod:`markov_icl.progress`; the share is that of the residual's decades already gone.
         start: first guess, ``[N]``; zero if None.
 
     Source: Hestenes & Stiefel (1952); Ritz values from the Lanczos matrix, Golub & Van Loan, section 11.3.
@@ -65,30 +71,32 @@ def conjugate_gradients(
     X = np.zeros_like(h) if start is None else start.copy()
     R = h.copy() if start is None else h - product(X)
     ritz, done = (1.0, 1.0), 0
-    for _ in range(_RESTARTS):
-        before = float(np.linalg.norm(R))
-        if before <= tolerance * norm or done >= most:
-            break
-        step, seen, values = _run(
-            product, precondition, R, tolerance * norm, most - done, _scaled(progress, done, norm)
-        )
-        done += seen + 1
-        trial = X + step
-        left = h - product(trial)
-        if float(np.linalg.norm(left)) >= before:
-            break
-        X, R = trial, left
-        ritz = values if ritz == (1.0, 1.0) else (min(ritz[0], values[0]), max(ritz[1], values[1]))
+    with shown(progress, "conjugate gradients") as tell:
+        for _ in range(_RESTARTS):
+            before = float(np.linalg.norm(R))
+            if before <= tolerance * norm or done >= most:
+                break
+            step, seen, values = _run(
+                product, precondition, R, tolerance * norm, most - done, _counted(tell, done, norm, tolerance)
+            )
+            done += seen + 1
+            # The recursive residual drifts from the true one: only the true one decides.
+            trial = X + step
+            left = h - product(trial)
+            if float(np.linalg.norm(left)) >= before:
+                break
+            X, R = trial, left
+            ritz = values if ritz == (1.0, 1.0) else (min(ritz[0], values[0]), max(ritz[1], values[1]))
     relative = float(np.linalg.norm(R)) / norm
     return Solution(X, R, relative, float(R @ precondition(R)), done, ritz)
 
 
-def _scaled(progress: Callable[[int, float], None] | None, done: int, norm: float) -> Callable[[int, float], None]:
-    def tell(iteration: int, size: float) -> None:
-        if progress is not None:
-            progress(done + iteration, size / norm)
+def _counted(tell: Tell, done: int, norm: float, tolerance: float) -> Callable[[int, float], None]:
+    def told(iteration: int, size: float) -> None:
+        relative = max(size / norm, tolerance)
+        tell(max(log(relative) / log(tolerance), 0.0), f"iteration {done + iteration}, residual {size / norm:.0e}")
 
-    return tell
+    return told
 
 
 def _run(
@@ -100,6 +108,7 @@ def _run(
     tell: Callable[[int, float], None],
 ) -> tuple[NDArray[np.float64], int, tuple[float, float]]:
     """Run until the recursive residual meets the target or stalls; return the step, its products, Ritz values."""
+    # The Lanczos matrix of M^-1 H comes for free from the steps and ratios.
     R, X = R.copy(), np.zeros_like(R)
     Z = precondition(R)
     P, rho = Z.copy(), float(R @ Z)

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 __all__ = ["joint_diagonal"]
 
 _SWEEPS = 12
+"""At most; convergence is quadratic (Cardoso & Souloumiac 1996)."""
 _ANGLE = 1e-3
 """A sweep whose largest rotation is below this ends the search: nobody needs the basis to more digits."""
 _KEPT = 40
+"""Leading combinations of the matrices that the rotations look at: a basis is wanted, not its last digits."""
 
 
 def joint_diagonal(

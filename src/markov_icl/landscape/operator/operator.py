@@ -155,6 +155,13 @@ class ChainOperator:
         F = F.reshape(J, J, p, p).transpose(0, 2, 1, 3).reshape(J * p, J * p)
         return np.asarray((F + F.T) / 2)
 
+    def mean_block(self) -> NDArray[np.float64]:
+        """Return the average of the diagonal blocks of ``H``, ``[m, m]``."""
+        nodes, n = self.average, self.context
+        weights = nodes.weights * np.einsum("kjj->k", nodes.query) / self.blocks
+        (block,) = self.fourth.averages((weights / n)[:, None])
+        return np.asarray(block + (nodes.mu * ((1 - 1 / n) * weights)[:, None]).T @ nodes.mu)
+
     def loss(self, X: NDArray[np.float64]) -> float:
         """Return ``f~(X)``, in squared states, for ``X`` of shape ``[N]``."""
         return float(self.y2 + X @ (self.apply(X) - 2 * self.h))

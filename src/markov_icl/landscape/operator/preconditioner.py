@@ -6,7 +6,6 @@ diagonal with blocks ``sum_k w_k s_kj Sgg_k``. Columns ``j`` with like ``s_kj`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -17,14 +16,18 @@ from numpy.typing import NDArray
 from markov_icl.features import vech_size
 from markov_icl.landscape.operator.joint_diagonal import joint_diagonal
 from markov_icl.landscape.operator.operator import ChainOperator
+from markov_icl.progress import Progress, shown
 from markov_icl.threads import one_blas_thread, thread_pool
 
 __all__ = ["BlockPreconditioner", "block_preconditioner", "factor_gigabytes", "wanted_groups", "work_gigabytes"]
 
 _ALL_GROUPS = 32
+"""Columns up to which each has a factor of its own; see :func:`wanted_groups`."""
 _WORKERS = 2
+"""Factorizations at once: they overlap with the averages, and every further one holds another three matrices."""
 _Part = tuple[NDArray[np.float64], NDArray[np.float64], bool]
 _RIDGES = (0.0, 1e-10, 1e-8)
+"""Tried in turn on the unit diagonal of a block that is singular to working precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +76,13 @@ def work_gigabytes(dimension: int) -> float:
     return 8 * (2 + 3 * _WORKERS) * vech_size(dimension) ** 2 / 1e9
 
 
-def block_preconditioner(
-    operator: ChainOperator, groups: int, progress: Callable[[float], None] | None = None
-) -> BlockPreconditioner:
+def block_preconditioner(operator: ChainOperator, groups: int, progress: Progress = False) -> BlockPreconditioner:
     """Build ``groups`` blocks, each ``sum_k w_k mean_j(s_kj) (T4_k / n + (1 - 1/n) mu_k mu_k^T)``.
 
     Args:
         operator: ``H``.
         groups: number of factors, at most ``J``.
-        progress: called with the finished share, 0 to 1.
+        progress: see :mod:`markov_icl.progress`.
 
     Source: long-chains.md, section 3.
     """
@@ -89,22 +90,20 @@ def block_preconditioner(
     basis, diagonals, degenerate = _basis(operator)
     members = _linked(diagonals, nodes.weights, groups)
     weights = np.stack([nodes.weights * diagonals[:, g].mean(1) for g in members], axis=1)
-    mu, done, parts = nodes.mu, 0, []
+    mu, parts = nodes.mu, []
 
     def finish(block: NDArray[np.float64], column: NDArray[np.float64]) -> _Part:
         if n > 1:
             block += (mu * ((1 - 1 / n) * column)[:, None]).T @ mu
         return _factor(block)
 
-    with one_blas_thread(), thread_pool(_WORKERS) as pool:
+    with one_blas_thread(), thread_pool(_WORKERS) as pool, shown(progress, "preconditioner") as tell:
         waiting: list[Future[_Part]] = []
         for g, block in enumerate(operator.fourth.averages(weights / n)):
             waiting.append(pool.submit(finish, block, weights[:, g]))
             if len(waiting) == _WORKERS:  # no more blocks at once than work_gigabytes allows for
                 parts.append(waiting.pop(0).result())
-            done += 1
-            if progress is not None:
-                progress(done / len(members))
+            tell((g + 1) / len(members), f"block {g + 1} of {len(members)}")
         parts += [one.result() for one in waiting]
     factors, scales, singular = zip(*parts, strict=True)
     return BlockPreconditioner(basis, members, factors, degenerate or any(singular), np.array(scales))

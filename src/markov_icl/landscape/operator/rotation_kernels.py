@@ -22,6 +22,7 @@ def sweep(stack, rotation):  # type: ignore[no-untyped-def]
                 beside = 2.0 * stack[p, q, k]
                 apart += difference * difference - beside * beside
                 cross += 2.0 * difference * beside
+            # The angle that makes the off-diagonal entries of all matrices together smallest, in closed form.
             angle = 0.25 * np.arctan2(cross, apart)
             cosine, sine = np.cos(angle), np.sin(angle)
             largest = max(largest, abs(sine))

@@ -24,6 +24,7 @@ __all__ = ["DeviceProduct", "require_device"]
 _SHARE = 0.25
 """Part of the device's free memory that one batch of kernels may fill."""
 _CPU_BYTES = 1e9
+"""What a batch may fill where torch runs on the processor."""
 
 
 def require_device(device: str) -> None:

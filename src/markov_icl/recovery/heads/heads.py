@@ -7,7 +7,6 @@ of the span of the ``b_s``; conversely a subspace of dimension ``D - r`` on whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -18,23 +17,23 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from markov_icl.features import Array, to_symmetric
-from markov_icl.landscape.direct import solve_rational
+from markov_icl.landscape.closed_form import ClosedForm
+from markov_icl.landscape.direct import solve
 from markov_icl.moments.problem import Problem, moments_of
-from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.progress import Progress, part, shown
 from markov_icl.rationals import rational
 from markov_icl.recovery.factor import recover
 from markov_icl.recovery.heads.common_zero import common_zero_exists
 from markov_icl.recovery.heads.inertia import indefinite_combination
 from markov_icl.recovery.search.fit import Fit, search
 from markov_icl.recovery.search.projection import frame
-from markov_icl.recovery.search.quadratic import Dense
 
 __all__ = ["HeadsBound", "HeadsCurve", "Split", "fewest_heads", "heads", "split_heads"]
 
 _WARM = 3
 """Minima with one head fewer from which each search sets out again."""
-_SINGULAR = 1e-12
 _DENOMINATORS = (1, 12, 1000)
+"""A subspace found numerically is rounded to fractions with at most these below; a simple one is likelier the true."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +113,7 @@ def heads(
     seed: int | np.random.Generator = 0,
     minimizer: NDArray[np.object_] | None = None,
     tolerance: float = 1e-10,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Progress = False,
 ) -> HeadsCurve:
     """Search for the best loss with ``r = 1, 2, ..`` heads, each time from the best with one head fewer.
 
@@ -124,36 +123,32 @@ def heads(
         starts: random starts for each ``r``.
         seed: of the searches.
         minimizer: ``X*`` as fractions, ``[N]``. With it bounds on the number of heads come from exact
-            arithmetic; that ``X*`` is the only minimizer is checked in float64.
+            arithmetic; that ``X*`` is the only minimizer is then known to working precision.
         tolerance: a gap up to this, in squared states, counts as none.
-        progress: called with ``r`` and its loss after each search.
+        progress: see :mod:`markov_icl.progress`; tells each search's number of heads and its starts.
 
     Raises:
         ValueError: if ``max_heads`` or ``minimizer`` does not fit the task.
     """
     system = moments_of(problem)
-    moments = system.to_float() if isinstance(system, RationalMoments) else system
-    if minimizer is None and isinstance(system, RationalMoments):
-        minimizer = solve_rational(system).X_exact
-    quadratic, D = Dense.of(moments), moments.dimension
+    form, moments = solve(system), system.to_float()
+    minimizer = form.X_exact if minimizer is None else minimizer
+    D = moments.dimension
     largest = D if max_heads is None else max_heads
     if not 1 <= largest <= D:
         raise ValueError(f"expected 1 <= max_heads <= {D}; got {max_heads}")
     if minimizer is not None and minimizer.shape != (moments.size,):
         raise ValueError(f"expected a minimizer of shape ({moments.size},); got {minimizer.shape}")
     rng = np.random.default_rng(seed)
-    X = quadratic.minimizer()
     fits: list[Fit] = []
-    for r in range(1, largest + 1):
-        warm = _warm_starts(fits[-1], X, moments.blocks) if fits else []
-        fits.append(search(quadratic, r, starts, rng, warm))
-        if progress is not None:
-            progress(r, fits[-1].loss)
+    with shown(progress, "heads") as tell:
+        for r in range(1, largest + 1):
+            warm = _warm_starts(fits[-1], form.X, moments.blocks) if fits else []
+            fits.append(search(moments, r, starts, rng, warm, form.X, part(tell, (r - 1) / largest, r / largest)))
     losses = np.minimum.accumulate([fit.loss for fit in fits])
-    floor = quadratic.loss(X)
-    gaps = np.maximum(losses - floor, 0.0)
-    at_least, at_most = _bounds(moments, X, minimizer, fits, gaps, tolerance, rng)
-    return HeadsCurve(losses, floor, gaps, tuple(fits), tolerance, at_least, at_most)
+    gaps = np.maximum(losses - form.loss, 0.0)
+    at_least, at_most = _bounds(form, minimizer, fits, gaps, tolerance, rng)
+    return HeadsCurve(losses, form.loss, gaps, tuple(fits), tolerance, at_least, at_most)
 
 
 def _warm_starts(fit: Fit, X: Array, blocks: int) -> list[Array]:
@@ -169,8 +164,7 @@ def _warm_starts(fit: Fit, X: Array, blocks: int) -> list[Array]:
 
 
 def _bounds(
-    moments: Moments,
-    X: Array,
+    form: ClosedForm,
     minimizer: NDArray[np.object_] | None,
     fits: list[Fit],
     gaps: Array,
@@ -178,19 +172,17 @@ def _bounds(
     rng: np.random.Generator,
 ) -> tuple[HeadsBound, HeadsBound]:
     """Return the bounds below and above; those for ``X*`` itself need it to be the only minimizer."""
-    D = moments.dimension
-    spectrum = np.linalg.eigvalsh(moments.H)
-    unique = bool(spectrum[0] > _SINGULAR * spectrum[-1])
+    D, blocks = form.moments.dimension, form.moments.blocks
     at_least = HeadsBound(1, "exact", "no prediction is made without a head")
-    if unique:
-        at_least = fewest_heads(X if minimizer is None else minimizer, moments.blocks, rng)
+    if form.unique:
+        at_least = fewest_heads(form.X if minimizer is None else minimizer, blocks, rng)
     at_most = HeadsBound(D, "exact", f"{D} heads realize every X")
     closed = np.flatnonzero(gaps <= tolerance)
     if closed.size and closed[0] + 1 < D:
         r = int(closed[0]) + 1
         at_most = HeadsBound(r, "numerical", f"a fit with {r} heads leaves a gap of {gaps[r - 1]:.1e}")
     if minimizer is not None:
-        proved = _exact_upper(minimizer, moments.blocks, fits)
+        proved = _exact_upper(minimizer, blocks, fits)
         if proved.heads <= at_most.heads:
             at_most = proved
     if at_least.kind == "numerical" and at_least.heads > at_most.heads:

@@ -19,7 +19,9 @@ from markov_icl.rationals import rational_matrix
 __all__ = ["Combination", "Inertia", "exact_inertia", "indefinite_combination", "numerical_inertia"]
 
 _ROUNDS, _CANDIDATES = 60, 64
+"""Of a random search that may miss the best combination; any it finds is a valid bound."""
 _DENOMINATOR = 1000
+"""Weights are rounded to fractions with at most this below: exact inertia stays a matter of milliseconds."""
 
 
 @dataclass(frozen=True)

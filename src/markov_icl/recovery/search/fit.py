@@ -6,7 +6,7 @@ reported. A :class:`Fit` is an upper bound, never a proof that nothing better ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,31 +15,33 @@ from numpy.typing import NDArray
 
 from markov_icl.features import Array, phi
 from markov_icl.landscape.minimizer import minimizer
+from markov_icl.landscape.operator.operator import ChainOperator
+from markov_icl.landscape.realizable import in_gauge
 from markov_icl.memory import DEFAULT_MEMORY_GB
-from markov_icl.moments.problem import Problem, dense
+from markov_icl.moments.problem import Problem, float_moments
+from markov_icl.progress import Progress, Tell, part, shown
 from markov_icl.recovery.search.matrix_free import (
-    MatrixFree,
     approach,
     is_beyond_dense,
-    reduced,
+    reduced_loss,
     require_search_gigabytes,
 )
 from markov_icl.recovery.search.projection import Projection, forms
-from markov_icl.recovery.search.quadratic import Dense, Quadratic
+from markov_icl.recovery.search.quadratic import Normal, Quadratic
 from markov_icl.recovery.search.starts import balance, informed_starts, random_starts
-from markov_icl.recovery.search.trust_region import End, Signature, descend
+from markov_icl.recovery.search.trust_region import End, Signature, minimize_from
 from markov_icl.tasks.prompts import MarkovTask
 from markov_icl.threads import blas_threads
 
-__all__ = ["Fit", "Minimum", "Progress", "best", "realize", "search"]
-
-Progress = Callable[[int, int, float], None]
-"""Called after each start with the starts done, all starts, and the least loss so far."""
+__all__ = ["Fit", "Minimum", "best", "realize", "search"]
 
 _FOLLOWED = 3
 """Starts followed down on long chains, where an evaluation takes a tenth of a second or more."""
+_OPERATOR_SHARE = 0.3
+"""Share of a bar that ``X*`` gets on a long chain; it depends on the number of starts."""
 _SAME = 1e-6
-"""Two minima are one when their points differ by at most this, relative to the larger norm."""
+"""Two minima are one when their points differ by at most this, relative to the larger norm: a gradient of 1e-12
+leaves a point uncertain by that over the curvature, which is above 1e-6 where it counts as positive."""
 _ROUNDING = 1e-13
 """A start's end that is lower by no more than this, relative, is the best converged minimum."""
 _SAME_LOSS = 1e-10
@@ -109,7 +111,7 @@ def best(
     seed: int | np.random.Generator = 0,
     initial: Sequence[NDArray[np.float64]] = (),
     informed: bool = True,
-    progress: Progress | None = None,
+    progress: Progress = False,
 ) -> Fit:
     """Search for ``inf_{b, A} f~(sum_s phi(b_s, A_s))``.
 
@@ -124,20 +126,23 @@ def best(
         seed: of the random starts.
         initial: further starts, each ``[heads, D]``.
         informed: also start from guesses taken from ``X*``.
-        progress: called after each start.
+        progress: see :mod:`markov_icl.progress`; tells the least loss after each start.
 
     Raises:
         ValueError: if an argument is out of range or no start is left.
 
     Source: Remark C.15; variable projection after Golub & Pereyra (1973).
     """
-    if isinstance(problem, MarkovTask) and is_beyond_dense(problem):
-        require_search_gigabytes(problem, DEFAULT_MEMORY_GB)
-        form = minimizer(problem, "operator")
-        quadratic: Quadratic = MatrixFree.of(form)
-    else:
-        quadratic = Dense.of(dense(problem))
-    return search(quadratic, heads, starts, seed, initial, informed, progress)
+    with shown(progress, "best") as tell:
+        if isinstance(problem, MarkovTask) and is_beyond_dense(problem):
+            require_search_gigabytes(problem, DEFAULT_MEMORY_GB)
+            form = minimizer(problem, "operator", progress=part(tell, 0.0, _OPERATOR_SHARE))
+            X, tell = form.X, part(tell, _OPERATOR_SHARE, 1.0)
+            quadratic: Quadratic = form.moments
+        else:
+            moments = float_moments(problem)
+            quadratic, X = moments, Normal.of(moments.H).solve(moments.h)
+        return search(quadratic, heads, starts, seed, initial, X if informed else None, tell)
 
 
 def search(
@@ -146,48 +151,56 @@ def search(
     starts: int,
     seed: int | np.random.Generator,
     initial: Sequence[NDArray[np.float64]] = (),
-    informed: bool = True,
-    progress: Progress | None = None,
+    informed: Array | None = None,
+    progress: Progress = False,
 ) -> Fit:
-    """Run :func:`best` on any quadratic; the arguments are the same."""
+    """Run :func:`best` on any quadratic.
+
+    Args:
+        quadratic: the loss over the enlarged space.
+        heads: as for :func:`best`, like ``starts``, ``seed``, ``initial`` and ``progress``.
+        starts: see ``heads``.
+        seed: see ``heads``.
+        initial: see ``heads``.
+        informed: the unrestricted minimizer ``X*``, to guess further starts from; None for no guesses.
+        progress: see ``heads``.
+    """
     _validate(quadratic, heads, starts, initial)
     E = forms(quadratic.dimension)
     W = balance(quadratic, E)
     guesses = [np.asarray(one, dtype=float).T for one in initial]
     if heads == quadratic.dimension:
         starts, guesses = 0, [np.eye(heads)]
-    elif informed:
-        guesses += informed_starts(quadratic.minimizer(), quadratic.blocks, W, heads)
+    elif informed is not None:
+        guesses += informed_starts(informed, quadratic.blocks, W, heads)
     queue = guesses + random_starts(W, heads, starts, np.random.default_rng(seed))
     if not queue:
         raise ValueError("expected starts >= 1, informed starts or initial points; got none of them")
-    if isinstance(quadratic, MatrixFree):
-        return _search_long(quadratic, E, W, queue, len(guesses), progress)
-    ends, least = [], np.inf
-    with blas_threads(quadratic.h.size):
-        for done, start in enumerate(queue, 1):
-            ends.append(descend(quadratic, E, start))
-            least = min(least, ends[-1].point.loss)
-            if progress is not None:
-                progress(done, len(queue), least)
-        return _collect(quadratic, ends, len(guesses))
+    with shown(progress, "search") as tell:
+        if isinstance(quadratic, ChainOperator):
+            return _search_long(quadratic, E, W, queue, len(guesses), tell)
+        ends, least = [], np.inf
+        with blas_threads(quadratic.h.size):
+            for done, start in enumerate(queue, 1):
+                ends.append(minimize_from(quadratic, E, start))
+                least = min(least, ends[-1].point.loss)
+                tell(done / len(queue), f"start {done} of {len(queue)}, loss {least:.10g}")
+            return _collect(quadratic, ends, len(guesses))
 
 
-def _search_long(
-    quadratic: MatrixFree, E: Array, W: Array, queue: list[Array], informed: int, progress: Progress | None
-) -> Fit:
+def _search_long(quadratic: ChainOperator, E: Array, W: Array, queue: list[Array], informed: int, tell: Tell) -> Fit:
     """Evaluate every start, follow the lowest few: by L-BFGS, whose steps are cheap, then by Newton to the end."""
-    losses = []
-    for done, start in enumerate(queue, 1):
-        losses.append(reduced(quadratic, E, start)[0])
-        if progress is not None:
-            progress(done, len(queue) + _FOLLOWED, min(losses))
-    chosen = np.argsort(losses, kind="stable")[:_FOLLOWED].tolist()
-    ends = []
-    for done, index in enumerate(chosen, len(queue) + 1):
-        ends.append(descend(quadratic, E, approach(quadratic, E, queue[index], W)))
-        if progress is not None:
-            progress(done, len(queue) + _FOLLOWED, min(end.point.loss for end in ends))
+    losses: list[float] = []
+    ends: list[End] = []
+    with blas_threads(quadratic.blocks * quadratic.dimension):
+        for done, start in enumerate(queue, 1):
+            losses.append(reduced_loss(quadratic, E, start)[0])
+            tell(done / (len(queue) + _FOLLOWED), f"start {done} of {len(queue)}, loss {min(losses):.10g}")
+        chosen = np.argsort(losses, kind="stable")[:_FOLLOWED].tolist()
+        for done, index in enumerate(chosen, 1):
+            ends.append(minimize_from(quadratic, E, approach(quadratic, E, queue[index], W)))
+            least = min(end.point.loss for end in ends)
+            tell((len(queue) + done) / (len(queue) + _FOLLOWED), f"{done} followed down, loss {least:.10g}")
     informed_first = sorted(range(len(chosen)), key=lambda place: chosen[place] >= informed)
     fit = _collect(quadratic, [ends[place] for place in informed_first], sum(index < informed for index in chosen))
     return replace(fit, screened=len(queue) - len(chosen))
@@ -202,12 +215,13 @@ def _validate(quadratic: Quadratic, heads: int, starts: int, initial: Sequence[N
     for one in initial:
         if np.shape(one) != (heads, D) or np.linalg.matrix_rank(one) < heads:
             raise ValueError(f"expected {heads} independent rows of length {D}; got shape {np.shape(one)}")
-    if not (np.isfinite(quadratic.h).all() and np.isfinite(quadratic.metric()).all()):
+    if not (np.isfinite(quadratic.h).all() and np.isfinite(quadratic.mean_block()).all()):
         raise ValueError("expected finite moments; got infinite or missing entries")
 
 
 def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
     """Group the ends into distinct minima; the first ``informed`` of them were not random."""
+    # Ends are one minimum if their X are: (b, A) has the freedom of signs, scales and rotations.
     groups: list[list[int]] = []
     for index in sorted(range(len(ends)), key=lambda i: ends[i].point.loss):
         if ends[index].status != "minimum":
@@ -219,6 +233,7 @@ def _collect(quadratic: Quadratic, ends: list[End], informed: int) -> Fit:
             home.append(index)
     minima = [_minimum(quadratic, [ends[i] for i in g], sum(i < informed for i in g)) for g in groups]
     minima.sort(key=lambda one: one.loss)
+    # The least loss may belong to an end that did not converge; a converged one as good is the better witness.
     winner = min(ends, key=lambda end: end.point.loss).point
     b, A, X = _parameters(winner)
     loss = quadratic.loss(X)
@@ -264,12 +279,8 @@ def _minimum(quadratic: Quadratic, ends: list[End], informed: int) -> Minimum:
 
 
 def _parameters(point: Projection) -> tuple[Array, Array, Array]:
-    """Return ``b``, ``A``, ``X``; the sign of each head makes the largest entry of ``b`` positive."""
-    b = point.frame[:, : point.heads].T.copy()
-    largest = b[np.arange(b.shape[0]), np.abs(b).argmax(axis=1)]
-    signs = np.where(largest < 0, -1.0, 1.0)
-    b *= signs[:, None]
-    A = point.A * signs[:, None, None]
+    """Return ``b``, ``A``, ``X``, the parameters in their gauge."""
+    b, A = in_gauge(point.frame[:, : point.heads].T, point.A)
     return b, A, realize(b, A)
 
 

@@ -6,27 +6,27 @@ kernels, as cheap as a product with ``H``; only its Newton steps need many produ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from markov_icl.features import Array, vech_size
-from markov_icl.landscape.closed_form import ClosedForm
-from markov_icl.landscape.operator.operator import ChainOperator
 from markov_icl.landscape.realizable import both_sides
 from markov_icl.memory import require
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.recovery.search.projection import frame, products_of
-from markov_icl.recovery.search.quadratic import Normal, Quadratic
+from markov_icl.recovery.search.quadratic import Quadratic, normal
 from markov_icl.tasks.prompts import MarkovTask, Task
-from markov_icl.threads import blas_threads
 
-__all__ = ["MatrixFree", "approach", "is_beyond_dense", "reduced", "require_search_gigabytes"]
+__all__ = ["approach", "is_beyond_dense", "reduced_loss", "require_search_gigabytes"]
 
 _DENSE_LENGTH = 21
+"""Up to it ``H`` takes at most 0.2 GB."""
 _ENOUGH = 1e-6
+"""Gradient, relative to ``y2``, at which L-BFGS hands over: at length 8 after 13 to 16 evaluations, 4 Newton steps are
+left; at 1e-4 after 9 to 13 with 5 left."""
 _MEMORY = 30
+"""Pairs kept by L-BFGS; 10 and 60 take as many evaluations at length 8."""
 _MOST_STEPS = 200
 
 
@@ -45,76 +45,7 @@ def require_search_gigabytes(task: Task, memory: float) -> None:
     require(8 * (4 * (J * D) ** 2 + 3 * vech_size(D) * D**2) / 1e9, memory, f"a search at length {J + 1}")
 
 
-@dataclass(frozen=True, eq=False)
-class MatrixFree:
-    """The quadratic of a long chain for the local search.
-
-    Attributes:
-        operator: ``H``, ``h``, ``y2``.
-        X: the unrestricted minimizer, ``[N]``.
-    """
-
-    operator: ChainOperator
-    X: Array
-
-    @classmethod
-    def of(cls, form: ClosedForm) -> MatrixFree:
-        """Take a minimizer found without the matrix.
-
-        Raises:
-            ValueError: for one found with it.
-        """
-        if not isinstance(form.moments, ChainOperator):
-            raise ValueError(f"expected a minimizer found by the operator; got method {form.method}")
-        return cls(form.moments, form.X)
-
-    @property
-    def h(self) -> Array:
-        """Return ``h``."""
-        return self.operator.h
-
-    @property
-    def y2(self) -> float:
-        """Return ``E y^2``."""
-        return self.operator.y2
-
-    @property
-    def blocks(self) -> int:
-        """Return ``J``."""
-        return self.operator.blocks
-
-    @property
-    def dimension(self) -> int:
-        """Return ``D``."""
-        return self.operator.dimension
-
-    def apply(self, points: Array) -> Array:
-        """Return ``H X``."""
-        return self.operator.apply(points)
-
-    def normal(self, K: Array) -> Normal:
-        """Return ``sum_k w_k S_k (x) K^T (T4_k / n + (1 - 1/n) mu_k mu_k^T) K`` as one dense block."""
-        F = self.operator.compressed(K)
-        with blas_threads(len(F)):
-            return Normal.of((F,))
-
-    def metric(self) -> Array:
-        """Return the average of the diagonal blocks of ``H``."""
-        nodes, n = self.operator.average, self.operator.context
-        weights = nodes.weights * np.einsum("kjj->k", nodes.query) / self.blocks
-        (block,) = self.operator.fourth.averages((weights / n)[:, None])
-        return np.asarray(block + (nodes.mu * ((1 - 1 / n) * weights)[:, None]).T @ nodes.mu)
-
-    def minimizer(self) -> Array:
-        """Return the unrestricted minimizer."""
-        return self.X
-
-    def loss(self, X: Array) -> float:
-        """Return ``y2 - 2 h^T X + X^T H X``."""
-        return self.operator.loss(X)
-
-
-def reduced(quadratic: Quadratic, E: Array, subspace: Array, slope: bool = False) -> tuple[float, Array]:
+def reduced_loss(quadratic: Quadratic, E: Array, subspace: Array, slope: bool = False) -> tuple[float, Array]:
     """Return the loss with ``A`` eliminated at the span of ``subspace`` ``[D, r]``, and its gradient, ``[D, r]``.
 
     Args:
@@ -129,7 +60,7 @@ def reduced(quadratic: Quadratic, E: Array, subspace: Array, slope: bool = False
     V = frame(subspace)
     K, (s, t) = products_of(E, V, r)
     h_U = (quadratic.h.reshape(quadratic.blocks, -1) @ K).reshape(-1)
-    c = quadratic.normal(K).solve(h_U)
+    c = normal(quadratic, K).solve(h_U)
     loss = float(quadratic.y2 - h_U @ c)
     if not slope:
         return loss, np.zeros_like(subspace)
@@ -159,7 +90,7 @@ def approach(quadratic: Quadratic, E: Array, subspace: Array, W: Array) -> Array
     shape = subspace.shape
 
     def evaluate(flat: Array) -> tuple[float, Array]:
-        loss, gradient = reduced(quadratic, E, W @ flat.reshape(shape), slope=True)
+        loss, gradient = reduced_loss(quadratic, E, W @ flat.reshape(shape), slope=True)
         return loss, (W.T @ gradient).reshape(-1)
 
     start = frame(np.asarray(np.linalg.solve(W, subspace), dtype=float))[:, : shape[1]].reshape(-1)

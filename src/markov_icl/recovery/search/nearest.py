@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from markov_icl.choices import NORMS, unknown
 from markov_icl.features import Array, from_symmetric, to_symmetric, vech
-from markov_icl.recovery.search.fit import Fit, Minimum, Progress, realize, search
+from markov_icl.progress import Progress
+from markov_icl.recovery.search.fit import Fit, Minimum, realize, search
 from markov_icl.recovery.search.quadratic import Separable
 
 __all__ = ["nearest", "squared_distance"]
@@ -27,7 +28,7 @@ def nearest(
     heads: int = 1,
     starts: int = 64,
     seed: int | np.random.Generator = 0,
-    progress: Progress | None = None,
+    progress: Progress = False,
 ) -> Fit:
     """Search for the point realizable by ``heads`` heads that is closest to ``X``.
 
@@ -43,7 +44,7 @@ def nearest(
         heads: ``1 <= r <= D``.
         starts: number of random starts.
         seed: of the random starts.
-        progress: called after each start.
+        progress: see :mod:`markov_icl.progress`; tells the least distance after each start.
 
     Raises:
         ValueError: if ``X`` has no such shape or is not finite, or an option is out of range.
@@ -59,7 +60,7 @@ def nearest(
     inner = M[:, used][:, :, used]
     target = np.asarray(from_symmetric(inner), dtype=float)
     quadratic = Separable(_weights(norm, used.size), target, M.shape[0], used.size)
-    fit = search(quadratic, heads, starts, seed, progress=progress)
+    fit = search(quadratic, heads, starts, seed, informed=target, progress=progress)
     minima = tuple(_embed(one, used, M.shape[1]) for one in fit.minima)
     return _embed(replace(fit, minima=minima), used, M.shape[1])
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from markov_icl.features import Array, phi
 from markov_icl.landscape.realizable import loss_and_gradient
-from markov_icl.recovery.search.quadratic import Dense
+from markov_icl.recovery.search.quadratic import Quadratic
 
 __all__ = ["Flow", "Plane", "balanced", "gradient_flow", "layer_gradient", "layer_loss", "plane_through"]
 
@@ -29,7 +29,7 @@ class Plane:
         v: orthogonal to ``u`` and as long.
     """
 
-    quadratic: Dense
+    quadratic: Quadratic
     origin: Float[np.ndarray, " K"]
     u: Float[np.ndarray, " K"]
     v: Float[np.ndarray, " K"]
@@ -50,7 +50,7 @@ class Plane:
         and the loss is a quadratic form of six monomials.
         """
         D, J = self.quadratic.dimension, self.quadratic.blocks
-        (b0, A0), (b1, A1), (b2, A2) = (_split(x, D, J) for x in (self.origin, self.u, self.v))
+        (b0, A0), (b1, A1), (b2, A2) = (_unflattened(x, D, J) for x in (self.origin, self.u, self.v))
         coefficients = np.stack(
             [
                 phi(b0, A0),
@@ -99,7 +99,10 @@ def balanced(b: Float[np.ndarray, " D"], A: Float[np.ndarray, "D J"]) -> Float[n
 
 
 def plane_through(
-    quadratic: Dense, first: Float[np.ndarray, " K"], second: Float[np.ndarray, " K"], third: Float[np.ndarray, " K"]
+    quadratic: Quadratic,
+    first: Float[np.ndarray, " K"],
+    second: Float[np.ndarray, " K"],
+    third: Float[np.ndarray, " K"],
 ) -> Plane:
     """Return the plane through ``first`` and ``second`` that leans towards ``third``.
 
@@ -122,19 +125,19 @@ def plane_through(
     return Plane(quadratic, first, u, v * (length / size))
 
 
-def layer_loss(quadratic: Dense, theta: Float[np.ndarray, " K"]) -> float:
+def layer_loss(quadratic: Quadratic, theta: Float[np.ndarray, " K"]) -> float:
     """Return ``f(b, A)``, in squared states."""
-    return quadratic.loss(phi(*_split(theta, quadratic.dimension, quadratic.blocks)))
+    return quadratic.loss(phi(*_unflattened(theta, quadratic.dimension, quadratic.blocks)))
 
 
-def layer_gradient(quadratic: Dense, theta: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
+def layer_gradient(quadratic: Quadratic, theta: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
     """Return the gradient of :func:`layer_loss`, ``[K]``."""
-    b, A = _split(theta, quadratic.dimension, quadratic.blocks)
+    b, A = _unflattened(theta, quadratic.dimension, quadratic.blocks)
     _, in_b, in_A = loss_and_gradient(quadratic, b[None], A[None])
     return np.concatenate([in_b[0], in_A[0].ravel()])
 
 
-def gradient_flow(quadratic: Dense, start: Float[np.ndarray, " K"], within: Plane | None = None) -> Flow:
+def gradient_flow(quadratic: Quadratic, start: Float[np.ndarray, " K"], within: Plane | None = None) -> Flow:
     """Follow the gradient flow of the one-layer loss from ``start``.
 
     Args:
@@ -163,5 +166,5 @@ def gradient_flow(quadratic: Dense, start: Float[np.ndarray, " K"], within: Plan
     return Flow(solved.t, path, losses, bool(solved.status == 1 or first <= 1e-13))
 
 
-def _split(theta: Array, D: int, J: int) -> tuple[Array, Array]:
+def _unflattened(theta: Array, D: int, J: int) -> tuple[Array, Array]:
     return theta[:D], theta[D:].reshape(D, J)

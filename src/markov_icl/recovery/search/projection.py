@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from markov_icl.features import Array, phi
-from markov_icl.recovery.search.quadratic import Normal, Quadratic
+from markov_icl.recovery.search.quadratic import Normal, Quadratic, normal
 
 __all__ = ["Projection", "forms", "frame", "products_of", "project"]
 
@@ -84,19 +84,21 @@ def project(quadratic: Quadratic, E: Array, V: Array, heads: int) -> Projection:
 
     Source: Golub & Pereyra (1973) for the elimination; ``H_b = J_b^T H J_b`` of Remark C.15.
     """
+    # The best A for this frame: linear least squares in one product for each pair.
     J, D, r = quadratic.blocks, quadratic.dimension, heads
     products = np.einsum("mpl,pa,lt->mat", E, V, V, optimize=True)
     s, t = np.triu_indices(r, m=D)
     K = products[:, s, t]
-    normal = quadratic.normal(K)
+    factored = normal(quadratic, K)
     h_U = (quadratic.h.reshape(J, -1) @ K).reshape(-1)
-    c = normal.solve(h_U)
+    c = factored.solve(h_U)
     coefficients = c.reshape(J, -1)
     X = (coefficients @ K.T).reshape(-1)
+    # At the best A only the explicit dependence on the frame counts for the gradient; the Hessian needs the rest too.
     residual = 2 * (quadratic.apply(X) - quadratic.h)
     inner = np.zeros((r, D, J))
     inner[s, t] = coefficients.T
-    gradient, hessian = _derivatives(quadratic, products, K, (s, t), inner, residual, normal)
+    gradient, hessian = _derivatives(quadratic, products, K, (s, t), inner, residual, factored)
     return Projection(
         frame=V,
         heads=r,
@@ -106,8 +108,8 @@ def project(quadratic: Quadratic, E: Array, V: Array, heads: int) -> Projection:
         explained=float(h_U @ c),
         gradient=gradient,
         hessian=hessian,
-        curved=normal.size,
-        flat=normal.zeros,
+        curved=factored.size,
+        flat=factored.zeros,
     )
 
 
@@ -118,7 +120,7 @@ def _derivatives(
     pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
     inner: Array,
     residual: Array,
-    normal: Normal,
+    factored: Normal,
 ) -> tuple[Array, Array]:
     """Return the reduced gradient and Hessian; ``inner`` is ``A`` in the frame, ``[r, D, J]``."""
     r, D, J = inner.shape
@@ -131,5 +133,5 @@ def _derivatives(
     cross = 2 * np.matmul(K.T, pushed.reshape(J, K.shape[0], free)).reshape(J, s.size, D - r, r)
     cross[:, np.arange(s.size), :, s] += bent[:, :, t].transpose(2, 0, 1)
     cross = cross.reshape(J * s.size, free)
-    hessian = 2 * moved.T @ pushed - cross.T @ normal.solve(cross) / 2
+    hessian = 2 * moved.T @ pushed - cross.T @ factored.solve(cross) / 2
     return gradient, (hessian + hessian.T) / 2

@@ -19,7 +19,7 @@ def balance(quadratic: Quadratic, E: Array) -> Array:
         quadratic: the loss.
         E: :func:`~markov_icl.recovery.search.projection.forms` of its dimension.
     """
-    T = np.einsum("mpl,mn,nql->pq", E, quadratic.metric(), E, optimize=True)
+    T = np.einsum("mpl,mn,nql->pq", E, quadratic.mean_block(), E, optimize=True)
     values, vectors = np.linalg.eigh((T + T.T) / 2)
     floor = max(1e-12 * float(values[-1]), 1e-300)
     return np.asarray((vectors / np.sqrt(np.maximum(values, floor))) @ vectors.T)

@@ -11,16 +11,19 @@ from markov_icl.features import Array
 from markov_icl.recovery.search.projection import Projection, frame, project
 from markov_icl.recovery.search.quadratic import Quadratic
 
-__all__ = ["End", "Signature", "descend", "signature", "trust_step"]
+__all__ = ["End", "Signature", "minimize_from", "signature", "trust_step"]
 
 GRADIENT = 1e-12
-"""A gradient is zero when its norm is at most this times what the fit explains (see :func:`descend`)."""
+"""A gradient is zero when its norm is at most this times what the fit explains (see :func:`minimize_from`)."""
 CURVATURE = 1e-8
 """A curvature is zero when it is at most this times the largest one, ..."""
 ROUNDING = 1e-11
 """... or this times what the fit explains, which covers its rounding where every curvature vanishes."""
 _FIRST_RADIUS, _LARGEST_RADIUS = 0.5, 2.0
+"""Radians. Over 168 starts (lengths 4 to 9, one and two heads) 2,054 evaluations; 0.25 or 1 at first: 5 percent more;
+the largest is never reached there."""
 _QUIET_STEPS = 60
+"""Steps below the rounding of the loss; 10 were enough for all of those starts."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,14 @@ def trust_step(values: Array, vectors: Array, gradient: Array, radius: float) ->
 
     Source: Moré & Sorensen (1983), the hard case included.
     """
+    # Inside the ball if B is positive definite and Newton's step fits.
     g = vectors.T @ gradient
     low = max(0.0, -float(values[0]))
     if values[0] > 0:
         newton = -g / values
         if np.linalg.norm(newton) <= radius:
             return np.asarray(vectors @ newton)
+    # The hard case: no gradient along the least curvature, so the step is filled up along it.
     movable = values + low > 1e-14 * max(float(np.abs(values).max()), 1e-300)
     s = np.where(movable, -g / np.where(movable, values + low, 1.0), 0.0)
     if values[0] <= 0 and np.linalg.norm(g[~movable]) <= 1e-10 * radius * low:
@@ -93,6 +98,7 @@ def trust_step(values: Array, vectors: Array, gradient: Array, radius: float) ->
         if missing >= 0:
             s[0] += np.copysign(np.sqrt(missing), -g[0])
             return np.asarray(vectors @ s)
+    # Else |s| = radius, and bisection finds the shift of B.
     high = low + float(np.linalg.norm(g)) / radius
     for _ in range(100):
         shift = (low + high) / 2
@@ -112,7 +118,7 @@ def _short_step(values: Array, vectors: Array, gradient: Array, radius: float, f
     return np.asarray(step * min(1.0, radius / max(float(np.linalg.norm(step)), 1e-300)))
 
 
-def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 300) -> End:
+def minimize_from(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 300) -> End:
     """Go from a start to a stationary point, leaving saddles along their negative curvature.
 
     Converged means: the gradient's norm, in squared states a radian, is at most ``1e-12 h^T X``, the
@@ -128,6 +134,7 @@ def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 3
     point = project(quadratic, E, frame(subspace), r)
     radius, steps, quiet, converged = _FIRST_RADIUS, 1, 0, False
     while True:
+        # A saddle has a zero gradient too: its negative curvature leads on.
         size = float(np.linalg.norm(point.gradient))
         converged = size <= GRADIENT * abs(point.explained)
         if not point.gradient.size:
@@ -151,6 +158,7 @@ def descend(quadratic: Quadratic, E: Array, subspace: Array, most_steps: int = 3
             elif flat == 0:
                 radius /= 4
             continue
+        # Radius by how well the model predicted (Nocedal & Wright 2006, algorithm 4.1).
         ratio = (point.loss - trial.loss) / predicted
         if ratio < 0.25:
             radius = float(np.linalg.norm(step)) / 4

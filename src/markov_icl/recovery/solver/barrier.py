@@ -32,12 +32,33 @@ from markov_icl.recovery.solver.polish import polish, rank_one
 
 __all__ = ["Incumbent", "NodeResult", "TimeUp", "advance", "newton_step", "solve_node"]
 
+# Beside each constant: how many Newton steps another value takes to certify nine quadratics (chains of lengths 3 to 8,
+# n = 1 to 100, p = 0.5 to 0.99, and three random ones). As things are it is 192, in 3.5 seconds.
 _SHRINK = 3.0
-_PATIENCE = 15
-_DENSE_UP_TO = 300
-_DENSE_FALLBACK_UP_TO = 2500
-_CANDIDATES_EVERY_STEP = 700
+"""``mu`` falls by this at every centre. 1.5: 248, 6: 174, in as many seconds."""
+_CENTRED, _FULL_STEP = 2.0, 0.3
+"""A centre has at most this decrement, 1: 236, 4: 126, but then 581 for 204 and three times the seconds on five longer
+or badly conditioned chains; and at least this step length, 0.15: 192, 0.6: 201."""
+_REACH = 1.5
+"""At a centre ``gamma`` can still gain ``mu`` times the order (Nesterov & Nemirovskii 1994), near one a little more.
+1: 185, 3: 194."""
+_WARM = 30.0
+"""A child starts where ``mu`` times the order was this many gaps. 6: 176, 150: 209."""
+_PATIENCE, _LEAST_GAIN = 15, 0.02
+"""So many steps must gain this share of the gap. 7 steps: 208 and 2 nodes more; 30, half or twice the share: 192."""
+_NOT_RANK_ONE = 0.05
+"""Second singular value of ``u``, relative, from which a random candidate is offered too. 0.01 to 0.25: 192."""
+_FLOOR = 1e-13
+"""Least ``mu`` relative to ``y2``, below rounding of ``gamma``. A tenth or ten times it: 192."""
 _MARGIN = 0.03
+"""Least size of ``v^T C v`` at a null direction ``v``, ``|v| = |C| = 1``. 0 to 0.06: the same 46 nodes on four singular
+quadratics; it is there for eigenvectors that happen to be null directions: neither side could be solved then."""
+_DENSE_UP_TO = 300
+"""Unknowns up to which the Hessian is assembled: as many seconds as products alone, 1.3 times as many from 600 on."""
+_DENSE_FALLBACK_UP_TO = 2500
+"""And up to which it is where conjugate gradients fail: 50 MB."""
+_CANDIDATES_EVERY_STEP = 700
+"""Order beyond which only every fourth step offers a candidate: polishing one multiplies by ``Q`` about fifty times."""
 
 
 class TimeUp(Exception):  # noqa: N818
@@ -85,11 +106,13 @@ def _rescale(scaling: Scaling, cones: tuple[Array, ...], it: Iterate, inverse: A
     The part that no ``Z`` changes is imposed afresh: rounding drift in it would be a false bound. The factors
     are upper triangular, so that the last coordinate, a face's null direction, stays the last.
     """
+    # U (x) V nearest to M^{-1} becomes the identity.
     D, mask = scaling.lifted.dimension, it.mask
     U, V = marginals(inverse, D)
     lu, lv = cholesky(U), cholesky(V)
     Kb, Ka = lu.T @ it.Kb, lv.T @ it.Ka
     S = tuple(symmetric(lv.T @ s @ lv) for s in it.bare_S())
+    # M anew from its parts: the tied one from the data, the movable one from the iterate.
     movable = antisymmetric(congruence(it.M if mask is None else mask.bare_M(it.M), lu.T, lv.T), D)
     tied = congruence(scaling.tied, Kb, Ka)
     if mask is not None:
@@ -133,21 +156,25 @@ def solve_node(
     """
     lifted, it = scaling.lifted, first
     order = 1 + lifted.size + sum(s.shape[0] for s in first.S)
-    floor = 1e-13 * max(abs(lifted.y2), 1e-300)
+    floor = _FLOOR * max(abs(lifted.y2), 1e-300)
     lower, best, centred, status = -np.inf, first, [first], "stalled"
     history: list[float] = []
     for step in range(most_steps):
+        # Fresh coordinates: M^{-1} with identity partial traces keeps the Newton systems well conditioned.
         try:
             it, point = advance(scaling, cones, it)
         except np.linalg.LinAlgError:
             break
+        # Every iterate is feasible, so its gamma is a bound already.
         gamma = lifted.y2 - float(point.q @ point.u)
         if gamma > lower:
             lower, best = gamma, it
             on_bound(lower, best)
+        # Rounding, not the problem, is at work when many steps gain next to nothing.
         history.append(lower)
-        if len(history) > _PATIENCE and lower - history[-_PATIENCE] < 0.02 * (incumbent.loss - lower):
+        if len(history) > _PATIENCE and lower - history[-_PATIENCE] < _LEAST_GAIN * (incumbent.loss - lower):
             break
+        # u is the moment vector of a relaxed solution: its rank-one part is a candidate.
         if lifted.size <= _CANDIDATES_EVERY_STEP or step % 4 == 3:
             _offer(incumbent, it, point, rng)
         if incumbent.loss - lower <= tolerance:
@@ -159,10 +186,11 @@ def solve_node(
             break
         S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
         it = replace(it, M=it.M + length * move.M, S=S)
-        if decrement <= 2 and length > 0.3:
+        # Near the centre for this mu: give up where the whole path leads to no closed node, else lower mu.
+        if decrement <= _CENTRED and length > _FULL_STEP:
             _offer(incumbent, it, point, rng)
             centred.append(it)
-            if lower + 1.5 * it.mu * order < incumbent.loss - tolerance:
+            if lower + _REACH * it.mu * order < incumbent.loss - tolerance:
                 if decrement <= 1:
                     status = "loose"
                     break
@@ -170,9 +198,10 @@ def solve_node(
             if it.mu <= floor:
                 break
             it = replace(it, mu=it.mu / _SHRINK)
+    # A child starts from a centre far enough from the boundary that its new cone leaves room.
     gap = incumbent.loss - lower
-    warm = min((c for c in centred if c.mu * order >= 30 * gap), key=lambda c: c.mu, default=centred[0])
-    return NodeResult(lower, best, warm, _split(scaling, best, avoid), status)
+    warm = min((c for c in centred if c.mu * order >= _WARM * gap), key=lambda c: c.mu, default=centred[0])
+    return NodeResult(lower, best, warm, _branching_cone(scaling, best, avoid), status)
 
 
 def newton_step(point: Point, check: Callable[[], None]) -> tuple[Move, float]:
@@ -211,18 +240,19 @@ def _offer(incumbent: Incumbent, it: Iterate, point: Point, rng: np.random.Gener
     D = it.Kb.shape[0]
     b, a, ratio = rank_one(point.u, D)
     incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
-    if ratio > 0.05:
+    if ratio > _NOT_RANK_ONE:
         noise = sla.solve_triangular(point.factor, rng.standard_normal(point.u.size), lower=True, trans=1)
         b, a, _ = rank_one(point.u + np.sqrt(it.mu) * noise, D)
         incumbent.offer(it.Kb.T @ b, it.Ka.T @ a)
 
 
-def _split(scaling: Scaling, it: Iterate, avoid: tuple[Array, ...] = ()) -> Array:
+def _branching_cone(scaling: Scaling, it: Iterate, avoid: tuple[Array, ...] = ()) -> Array:
     """Return the ``C``, of rank two and indefinite, that cuts most off the moments on both sides.
 
     With ``Y = u u^T + mu M^{-1}``, the child ``C`` demands ``<C, Y> >= 0``: the score is the lesser of
     the sums of positive and of negative eigenvalues of ``<C, Y>``, in the first coordinates.
     """
+    # The relaxed second moment of b (x) a, in the first coordinates, where lengths of b compare.
     D = it.Kb.shape[0]
     inverse = inverse_from(cholesky(it.M))
     u = inverse @ _vector(scaling.lifted.q, it)
@@ -232,6 +262,7 @@ def _split(scaling: Scaling, it: Iterate, avoid: tuple[Array, ...] = ()) -> Arra
     _, vectors = np.linalg.eigh(np.trace(blocks, axis1=2, axis2=3))
     axes = scaling.Kb / np.linalg.norm(scaling.Kb, axis=0)
     near = [v / np.linalg.norm(v) for v in (back.T @ b for b in avoid)]
+    # Try planes spanned by its eigenvectors for b, and by the task's own coordinates.
     best, chosen = -1.0, np.eye(D)
     for basis in (vectors[:, ::-1], axes):
         for i, k in zip(*np.triu_indices(D, 1), strict=True):

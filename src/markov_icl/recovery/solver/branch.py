@@ -5,22 +5,56 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import log
+from typing import NamedTuple
 
 import numpy as np
 
 from markov_icl.features import Array
+from markov_icl.progress import Tell
 from markov_icl.recovery.certificate.certificate import Leaf
 from markov_icl.recovery.certificate.lift import Lift
 from markov_icl.recovery.solver.barrier import Incumbent, NodeResult, TimeUp, solve_node
 from markov_icl.recovery.solver.iterate import Iterate, add_cone, start
 
-__all__ = ["Node", "Progress", "Search"]
+__all__ = ["Bound", "Node", "Search", "SearchOptions"]
 
-Progress = Callable[[float, float, int, float], None]
 _RANDOM_STARTS = 8
+"""Before the first node. 4 or 16: the same Newton steps on the nine quadratics of barrier.py; nodes offer better."""
 _AIM = 0.9
+"""Share of the tolerance at which the search stops; what rounding takes off a bound in its proof is the rest."""
+
+
+class Bound(NamedTuple):
+    """What a search had proved, but for rounding, and found after so many seconds."""
+
+    seconds: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class SearchOptions:
+    """How a search runs.
+
+    Attributes:
+        tolerance: gap to reach, in squared states.
+        began: seconds of ``time.monotonic()``.
+        deadline: the same clock, when to stop; infinity for never.
+        tell: called at every better bound.
+        seed: of the random starts and of the rounding.
+        most_nodes: nodes of the tree.
+        trace: every better bound is appended.
+    """
+
+    tolerance: float
+    began: float
+    deadline: float
+    tell: Tell
+    seed: int
+    most_nodes: int
+    trace: list[Bound]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,20 +71,9 @@ class Node:
 class Search:
     """Best-first branch and bound on ``b``."""
 
-    def __init__(
-        self,
-        lifted: Lift,
-        tolerance: float,
-        began: float,
-        time_limit: float | None,
-        progress: Progress | None,
-        seed: int,
-        most_nodes: int,
-    ) -> None:
-        self.lifted, self.tolerance, self.began = lifted, tolerance, began
-        self.deadline = np.inf if time_limit is None else began + time_limit
-        self.progress, self.most_nodes = progress, most_nodes
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, lifted: Lift, options: SearchOptions) -> None:
+        self.lifted, self.options = lifted, options
+        self.rng = np.random.default_rng(options.seed)
         self.cones: list[Array] = []
         self.heap: list[tuple[float, int, Node]] = []
         self.order = itertools.count()
@@ -76,21 +99,26 @@ class Search:
 
     def check(self) -> None:
         """Raise when the time is up."""
-        if time.monotonic() > self.deadline:
+        if time.monotonic() >= self.options.deadline:
             raise TimeUp
 
     def run(self) -> None:
         """Search until the gap is closed, the time or the nodes are used up, or Ctrl-C."""
         try:
-            self.check()
-            for _ in range(_RANDOM_STARTS):
-                b = self.rng.standard_normal(self.lifted.dimension)
-                self.incumbent.offer(b, np.zeros(self.lifted.size // self.lifted.dimension))
+            self._offer_random()
             self._begin_run()
-            while self.incumbent.loss - self.lower > _AIM * self.tolerance and self.nodes < self.most_nodes:
+            aim, most = _AIM * self.options.tolerance, self.options.most_nodes
+            while self.incumbent.loss - self.lower > aim and self.nodes < most:
                 self._branch()
         except (TimeUp, KeyboardInterrupt):
             return
+
+    def _offer_random(self) -> None:
+        """Polish a few random starts: without an upper bound no node could be closed."""
+        for _ in range(_RANDOM_STARTS):
+            self.check()
+            b = self.rng.standard_normal(self.lifted.dimension)
+            self.incumbent.offer(b, np.zeros(self.lifted.size // self.lifted.dimension))
 
     def _begin_run(self) -> None:
         """Solve the root."""
@@ -149,6 +177,7 @@ class Search:
             first: a strictly feasible iterate.
             waiting: the least bound among nodes that are in neither the heap nor this call.
         """
+        # The others' least bound is what the whole tree proves as long as this node is not the weakest.
         leaf = fallback.leaf
         cones = self._signed(leaf.path)
         reached: list[tuple[float, Iterate]] = []
@@ -156,9 +185,7 @@ class Search:
 
         def on_bound(lower: float, iterate: Iterate) -> None:
             reached[:] = [(lower, iterate)]
-            if self.progress is not None:
-                shown = min(others, max(lower, fallback.lower))
-                self.progress(shown, self.incumbent.loss, self.nodes, time.monotonic() - self.began)
+            self._tell(min(others, max(lower, fallback.lower)))
 
         result: NodeResult | None = None
         try:
@@ -167,13 +194,14 @@ class Search:
                 cones,
                 first,
                 self.incumbent,
-                _AIM * self.tolerance,
+                _AIM * self.options.tolerance,
                 self.rng,
                 on_bound,
                 self.check,
                 self._avoid(leaf.path),
             )
         finally:
+            # Also when time is up: the best bound so far goes into the tree, or its parent's.
             node = fallback
             if reached and reached[0][0] > fallback.lower:
                 lower, best = reached[0]
@@ -182,16 +210,28 @@ class Search:
                 node = replace(node, warm=result.warm, split=result.split)
             self._push(node)
 
-    def solve_conic(self) -> None:
-        """Solve the first level by a general conic solver."""
-        from markov_icl.recovery.solver.conic import first_level
+    def _tell(self, lower: float) -> None:
+        """Tell a better bound; the share is that of the decades from ``y2`` down to the tolerance."""
+        upper = self.incumbent.loss
+        whole, left = (max(x / self.options.tolerance, 1.0) for x in (self.lifted.y2, upper - lower))
+        share = 1.0 if whole == 1 else min(max(1 - log(left) / log(whole), 0.0), 1.0)
+        self.options.trace.append(Bound(time.monotonic() - self.options.began, lower, upper))
+        self.options.tell(share, f"gap {upper - lower:.1e}, {self.nodes} node{'s' * (self.nodes > 1)}")
 
-        self.incumbent.offer(np.ones(self.lifted.dimension), np.zeros(len(self.first.Ka)))
-        for _ in range(_RANDOM_STARTS):
-            b = self.rng.standard_normal(self.lifted.dimension)
-            self.incumbent.offer(b, np.zeros(len(self.first.Ka)))
+    def solve_conic(self) -> None:
+        """Solve the first level by a general conic solver, as far as it gets in the time."""
+        from markov_icl.recovery.solver.conic import first_level, setup_seconds
+
+        try:
+            self.incumbent.offer(np.ones(self.lifted.dimension), np.zeros(len(self.first.Ka)))
+            self._offer_random()
+            left = self.options.deadline - time.monotonic()
+            if left <= 2 * setup_seconds(self.lifted.size):
+                return
+            Z, lower = first_level(self.lifted, left)
+        except (TimeUp, KeyboardInterrupt):
+            return
         _, _, root = heapq.heappop(self.heap)
-        Z, lower = first_level(self.lifted)
         self._push(replace(root, leaf=replace(root.leaf, Z=Z), lower=lower))
 
     def ordered(self) -> list[Node]:

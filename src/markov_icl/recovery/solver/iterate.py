@@ -27,6 +27,12 @@ __all__ = [
     "symmetric",
 ]
 
+_FIRST_WEIGHT = 3e-3
+"""Of the energy ``q^T Q^+ q``. A tenth: 199 Newton steps on the nine quadratics of barrier.py; half 181, as it is 192,
+twice 187, ten times 208."""
+_SINGULAR = 1e-13
+"""Relative eigenvalue below which ``H`` goes to the search for singular ones; no proof in floats reaches lower."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -123,11 +129,12 @@ def start(lifted: Lift) -> tuple[Scaling, Iterate]:
     Raises:
         numpy.linalg.LinAlgError: if ``H`` is singular to working precision.
     """
+    # On symmetric tensors Q itself is positive definite; half its least eigenvalue there goes to the others.
     D, J = lifted.dimension, lifted.blocks
     scaling = scale(lifted)
     M = congruence(lifted.Q, scaling.Kb, scaling.Ka)
     kappa = _smallest_on_symmetric(M, J, D) / 2
-    if kappa <= 1e-13:
+    if kappa <= _SINGULAR:
         raise np.linalg.LinAlgError("H is singular to working precision")
     view = M.reshape(D, J, D, D, J, D)
     eye = np.eye(D)
@@ -154,7 +161,7 @@ def first_weight(lifted: Lift) -> float:
     """Return the barrier weight to begin with."""
     solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-13)[0] if lifted.size < 200 else None
     energy = float(lifted.q @ solution) if solution is not None else abs(lifted.y2)
-    return 3e-3 * max(energy, 1e-9 * abs(lifted.y2), 1e-300)
+    return _FIRST_WEIGHT * max(energy, 1e-9 * abs(lifted.y2), 1e-300)
 
 
 def _first_scaling(Q: Array, J: int, D: int, sweeps: int = 6) -> tuple[Array, Array]:
@@ -173,7 +180,7 @@ def _first_scaling(Q: Array, J: int, D: int, sweeps: int = 6) -> tuple[Array, Ar
 
 def _inverse_root(X: Array) -> Array:
     values, vectors = np.linalg.eigh(X)
-    if values[0] <= 1e-13 * values[-1]:
+    if values[0] <= _SINGULAR * values[-1]:
         raise np.linalg.LinAlgError("H is singular to working precision")
     return np.asarray((vectors / np.sqrt(values)) @ vectors.T)
 
@@ -199,6 +206,7 @@ def add_cone(warm: Iterate, cones: tuple[Array, ...]) -> Iterate:
     Raises:
         numpy.linalg.LinAlgError: if no step is small enough.
     """
+    # A multiple of the identity for the new S, halved until M stays positive definite with as much again to spare.
     scaled = [warm.Kb @ C @ warm.Kb.T for C in cones]
     C, mask, M, S = scaled[-1], warm.mask, warm.M, warm.bare_S()
     leaves = mask is not None and C[-1, -1] < 0

@@ -16,6 +16,7 @@ from markov_icl.recovery.solver.newton import Move, Point, assemble, descent
 __all__ = ["dense_direction", "unknowns"]
 
 _CHUNK = 1 << 22
+"""Numbers in a batch of basis directions: 32 MB."""
 
 
 def unknowns(point: Point) -> int:
@@ -30,18 +31,21 @@ def dense_direction(point: Point) -> tuple[Move, float]:
     Raises:
         numpy.linalg.LinAlgError: if the Hessian is not positive definite to working precision.
     """
+    # Both sides in one orthonormal basis, without the coordinates that a face holds still.
     gradient = descent(point)
     blocks_right = [_flatten_cone(g[None])[0] for g in gradient[1:]]
     right = np.concatenate([_flatten_shared(gradient[0][None], point)[0], *blocks_right])
     hessian = _hessian(point)
     free = _movable(point)
     right, hessian = right[free], hessian[np.ix_(free, free)]
+    # Unit diagonal: near the end entries differ by 1e12; the ridge is rounding's size.
     scale = 1 / np.sqrt(np.diag(hessian))
     hessian *= np.outer(scale, scale)
     hessian[np.diag_indices_from(hessian)] += 1e-14
     factor = sla.cho_factor(hessian, lower=True, check_finite=True)
     found = scale * np.asarray(sla.cho_solve(factor, scale * right))
     decrement = float(np.sqrt(max(float(right @ found), 0.0) / point.mu))
+    # Back to X and the Y_c.
     solution = np.zeros(free.size)
     solution[free] = found
     count = solution.size - sum(_triangle(s) for s in point.S)

@@ -32,12 +32,14 @@ def polish(lifted: Lift, b: Array, a: Array, sweeps: int = 10, steps: int = 8) -
         sweeps: alternating least-squares sweeps, at least one.
         steps: most Newton steps.
     """
+    # Exact minimization in a, then in b: robust from anywhere, slow near the end.
     for _ in range(sweeps):
         b = b / (np.linalg.norm(b) or 1.0)
         a = _least_squares(*_given_b(lifted, b))
         scale = float(np.linalg.norm(a)) or 1.0
         b = _least_squares(*_given_a(lifted, a / scale))
         a = a / scale
+    # Newton in all unknowns with |b| = |a|, where the scaling direction is best conditioned.
     b, a = _balance(b, a)
     loss = lifted.loss(b, a)
     for _ in range(steps):

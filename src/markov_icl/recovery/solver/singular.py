@@ -17,9 +17,9 @@ import scipy.linalg as sla
 
 from markov_icl.features import Array
 from markov_icl.recovery.certificate.certificate import Leaf
-from markov_icl.recovery.certificate.lift import packed_shape
+from markov_icl.recovery.certificate.lift import Lift, packed_shape
 from markov_icl.recovery.solver.barrier import TimeUp, advance, newton_step
-from markov_icl.recovery.solver.branch import Node, Search
+from markov_icl.recovery.solver.branch import Node, Search, SearchOptions
 from markov_icl.recovery.solver.iterate import (
     Iterate,
     Scaling,
@@ -31,42 +31,55 @@ from markov_icl.recovery.solver.iterate import (
 )
 from markov_icl.recovery.solver.mask import Mask
 from markov_icl.recovery.solver.newton import cholesky, line_search
-from markov_icl.recovery.solver.null_products import NullDirection, exact_on_face, kernel_of, null_directions
+from markov_icl.recovery.solver.null_products import NullDirection, exact_on_face, lifted_kernel, null_directions
 
 __all__ = ["SingularSearch", "feasible"]
 
 _MOST_DIRECTIONS_PER_SQUARE = 4
-_FEASIBLE_STEPS = 200
-_CENTRED = 0.9
+"""Null directions per ``D^2`` beyond which they count as infinitely many; a bias on two states has fewer than one."""
+# Beside each constant: Newton steps on four singular quadratics (a certain start, a bias, two random ones with binary
+# columns). As things are it is 1,590, and a gap of 8e-6 is left on the one that runs out of its 41 nodes.
 _ROUND = 0.6
+"""Cosine squared at which a cone about a null direction ends. 0.3: 1,271 and gap 2e-6; 0.9: 1,319 and gap 5e-6."""
+_CENTRED, _ROOM, _DROP = 0.9, 1.1, 0.9
+"""A shift is lowered at decrements below the first: to zero if this much of it fits, else by that share of what fits.
+Decrement 0.45 or 1.8: gaps of 7e-3 and 1, so both too little and too much; room 1 or 2.2: 1,473 and 1,460;
+share 0.45: 1,217, 0.99: 2,066."""
+_FEASIBLE_STEPS = 200
+"""At most; 100 and 400 change nothing."""
 _PENALTY_STEPS = 45
-_GROWTH = 5.0
+"""Given up after so many. 22: 1,202 and the same gap, 90: 2,068 and gap 4e-6."""
+_GROWTH, _INSIDE = 5.0, 1.5
+"""The penalty's weight grows by this until so many times the load fit. 2.5: 1,534, 10: 1,924; 1.05: 1,639, 3: 1,623."""
+_LEVEL = 0.1
+"""First size of ``S`` and of the shift, relative to the mean eigenvalue of ``M``. 0.05: 1,794, 0.2: 1,791."""
 
 
 class SingularSearch(Search):
     """Best-first branch and bound on ``b`` for singular ``H``.
 
+    Args:
+        lifted: the loss.
+        options: how to run.
+        exact: columns that span the kernel of ``H``, if they are known, ``[N_H, k]``.
+
     Raises:
-        numpy.linalg.LinAlgError: if a partial trace of ``Q`` is singular, or if null directions seem to be
-            infinitely many.
+        ValueError: if the loss has no lower bound.
     """
 
-    directions: list[NullDirection]
+    def __init__(self, lifted: Lift, options: SearchOptions, exact: Array | None = None) -> None:
+        self.kernel = lifted_kernel(lifted, exact)
+        self.round: list[Array] = []
+        self.directions: list[NullDirection] = []
+        super().__init__(lifted, options)
 
     def _begin(self) -> None:
-        lifted = self.lifted
-        self.round: list[Array] = []
-        self.scaling = scale(lifted)
-        self.directions = null_directions(lifted, self.check)
-        if len(self.directions) > _MOST_DIRECTIONS_PER_SQUARE * lifted.dimension**2:
-            raise np.linalg.LinAlgError("expected finitely many null directions; got too many")
-        D, m = lifted.dimension, lifted.size // lifted.dimension
-        plain = np.zeros((D * m, D * m))
-        self.first = Iterate(plain, self.scaling.Kb, self.scaling.Ka, (), first_weight(lifted))
-        solution = np.linalg.lstsq(lifted.Q, lifted.q, rcond=1e-11)[0]
-        self.plain = lifted.y2 - float(lifted.q @ solution)
-        self.safe = Leaf((), np.zeros(packed_shape(lifted.blocks, D)), (), kernel_of(lifted))
-        self._push(Node(self.safe, self.plain, self.first, None, ready=False))
+        """Put the root into the heap with the bound ``f~*``, which ``Z = 0`` proves on the kernel's complement."""
+        lifted, D = self.lifted, self.lifted.dimension
+        m = lifted.size // D
+        self.first = Iterate(np.zeros_like(lifted.Q), np.eye(D), np.eye(m), (), first_weight(lifted))
+        self.safe = Leaf((), np.zeros(packed_shape(lifted.blocks, D)), (), self.kernel.columns)
+        self._push(Node(self.safe, self.kernel.floor, self.first, None, ready=False))
 
     def _inside(self, path: tuple[tuple[int, int], ...]) -> list[NullDirection]:
         """Return the null directions in the region of a path."""
@@ -93,8 +106,18 @@ class SingularSearch(Search):
         return super()._signed(path[self._first_used(path) :])
 
     def _begin_run(self) -> None:
-        """Solve the root if it has at most one null direction."""
-        self._try(heapq.heappop(self.heap)[2])
+        """Find the null directions; solve the root if it has at most one.
+
+        Where a partial trace of ``Q`` is singular, or null directions seem to be infinitely many, the tree stays a
+        root with the bound ``f~*``: no leaf would have finitely many of them.
+        """
+        try:
+            self.scaling = scale(self.lifted)
+        except np.linalg.LinAlgError:
+            return
+        self.directions = null_directions(self.lifted, self.kernel, self.check)
+        if len(self.directions) <= _MOST_DIRECTIONS_PER_SQUARE * self.lifted.dimension**2:
+            self._try(heapq.heappop(self.heap)[2])
 
     def _avoid(self, path: tuple[tuple[int, int], ...]) -> tuple[Array, ...]:
         return tuple(x.b for x in self._inside(path))
@@ -155,6 +178,7 @@ def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], 
     A further cone ``-I``, in the first coordinates, makes every point feasible; the trace of its ``S`` gets a
     weight that grows until ``M`` is positive definite without it.
     """
+    # q = 0: only feasibility is wanted. The further cone comes last, so that dropping it is a slice.
     extra = -inverse_of(scaling.Kb) @ inverse_of(scaling.Kb).T
     every = (*cones, symmetric(extra))
     blank = replace(scaling, lifted=replace(scaling.lifted, q=np.zeros(scaling.lifted.size)))
@@ -172,9 +196,10 @@ def _by_penalty(scaling: Scaling, cones: tuple[Array, ...], check: Callable[[], 
         length = line_search(point, move)
         S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
         it = replace(it, M=it.M + length * move.M, S=S)
+        # Without the further cone M gains its load; half as much again must fit, so that the point is well inside.
         load = np.kron(symmetric(it.Kb @ every[-1] @ it.Kb.T), it.S[-1])
         try:
-            cholesky(it.M + 1.5 * load)
+            cholesky(it.M + _INSIDE * load)
             return replace(it, M=symmetric(it.M + load), S=it.S[:-1])
         except np.linalg.LinAlgError:
             weight *= _GROWTH if decrement < 1 else 1.0
@@ -198,6 +223,7 @@ def _by_shift(
     it, R, shift = _shifted(scaling, cones, null)
     blank = replace(scaling.lifted, q=np.zeros(scaling.lifted.size))
     for _ in range(_FEASIBLE_STEPS):
+        # Newton's method on log det alone centres M + shift R.
         loaded = replace(scaling, lifted=replace(blank, Q=blank.Q + shift * R), tied=scaling.tied + shift * R)
         try:
             it, point = advance(loaded, cones, it)
@@ -207,10 +233,11 @@ def _by_shift(
         length = line_search(point, move)
         M = it.M + length * move.M
         S = tuple(s + length * y for s, y in zip(it.S, move.S, strict=True))
+        # How much of R can go before M is singular: nearly all of that, once the point is centred.
         turned = congruence(R, it.Kb, it.Ka)
         keep = slice(None) if it.mask is None else it.mask.M
         room = 1 / float(sla.eigh(turned[keep][:, keep], M[keep][:, keep], eigvals_only=True)[-1])
-        drop = shift if room > 1.1 * shift else 0.9 * room * float(decrement < _CENTRED)
+        drop = shift if room > _ROOM * shift else _DROP * room * float(decrement < _CENTRED)
         if it.mask is not None:
             turned = it.mask.bare_M(turned)
         it, shift = replace(it, M=symmetric(M - drop * turned), S=S), shift - drop
@@ -221,6 +248,7 @@ def _by_shift(
 
 def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | None) -> tuple[Iterate, Array, float]:
     """Return a first point, ``R`` in original coordinates and a shift that makes the point feasible."""
+    # On a face the coordinates are turned so that its null direction comes last.
     D, m = scaling.lifted.dimension, len(scaling.Ka)
     Kb, Ka, mask = scaling.Kb, scaling.Ka, None
     if null is not None:
@@ -228,14 +256,15 @@ def _shifted(scaling: Scaling, cones: tuple[Array, ...], null: NullDirection | N
         mask = Mask.last(D, m, len(null.a))
     M = congruence(scaling.lifted.Q, Kb, Ka)
     level = float(np.trace(M)) / len(M)
+    # S small against M, then as much of R as makes M positive definite.
     blocks = []
     for C in cones:
         C = symmetric(Kb @ C @ Kb.T)
-        S = 0.1 * level / len(cones) / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
+        S = _LEVEL * level / len(cones) / float(np.abs(np.linalg.eigvalsh(C)).max()) * np.eye(m)
         blocks.append(S if mask is None else mask.pad_S(S))
         M = M - np.kron(C, S if mask is None else S * mask.Y)
     R = np.eye(D * m) if mask is None else mask.bare_M(np.eye(D * m))
-    shift = 0.1 * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
+    shift = _LEVEL * level + max(0.0, -float(np.linalg.eigvalsh(M)[0]))
     M = M + shift * R
     M = symmetric(M if mask is None else mask.pad_M(M))
     original = congruence(R, inverse_of(Kb), inverse_of(Ka))

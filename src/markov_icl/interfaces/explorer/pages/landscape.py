@@ -18,7 +18,7 @@ from markov_icl.interfaces.explorer.task_controls import (
     task_options,
 )
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
-from markov_icl.progress import Tell, either_way, part
+from markov_icl.progress import Tell, part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,12 +74,11 @@ def compute(values: Values, tell: Tell) -> Outcome:
     from markov_icl.landscape.minimizer import minimizer
     from markov_icl.recovery.search.fit import search
     from markov_icl.recovery.search.plane_section import gradient_flow
-    from markov_icl.recovery.search.quadratic import Dense
 
     task = read_task(values)
-    form = minimizer(task, "dense", progress=either_way(part(tell, 0.0, 0.2)))
-    quadratic = Dense.of(form.moments)  # type: ignore[arg-type]
-    fit = search(quadratic, 1, _STARTS, 0, progress=either_way(part(tell, 0.2, 0.6)))
+    form = minimizer(task, "dense", progress=part(tell, 0.0, 0.2))
+    quadratic = form.moments
+    fit = search(quadratic, 1, _STARTS, 0, informed=form.X, progress=part(tell, 0.2, 0.6))
     plane, places = _section(quadratic, fit, values)
     starts = values["starts"]
     assert isinstance(starts, tuple)

@@ -17,7 +17,7 @@ from markov_icl.interfaces.explorer.task_controls import (
     task_options,
 )
 from markov_icl.interfaces.explorer.view import Control, Outcome, Picture, Refused, Values, View
-from markov_icl.progress import Tell, either_way, part
+from markov_icl.progress import Tell, part
 
 if TYPE_CHECKING:
     from markov_icl.analysis.ladder import Ladder
@@ -52,7 +52,7 @@ def compute(values: Values, tell: Tell) -> Outcome:
 
     task = read_task(values)
     tell(0.02, "moments")
-    form = minimizer(task, _method(task), progress=either_way(part(tell, 0.02, 0.32)))
+    form = minimizer(task, _method(task), progress=part(tell, 0.02, 0.32))
     recovery = recover(form.X if form.X_exact is None else form.X_exact, blocks=form.moments.blocks)
     losses = ladder(
         task,
