@@ -328,4 +328,4 @@ def first_level(instance: GraphInstance, time_limit: float | None = None, tolera
     weights = np.tile(np.asarray(vech((np.ones((v, v)) + np.eye(v)) / 2), dtype=float), len(M))
     X = np.asarray(from_symmetric(M), dtype=float)
     moments = Moments(np.diag(weights), weights * X, float(X @ (weights * X)), len(M), v, "distance")
-    return certify(moments, tolerance, time_limit, most_nodes=1)
+    return certify(moments, tolerance / moments.y2, time_limit, most_nodes=1)

@@ -33,7 +33,7 @@ Problem = MarkovTask | RegressionTask | Moments | RationalMoments
 _PLAIN = Units(Fraction(1), Fraction(0), None)
 _MOST_AT_ONCE = 60
 """Unknowns up to which fractions take well under a second, so that they are always taken."""
-_MOST_EXACT = 120
+_MOST_EXACT = 140
 """Unknowns up to which doubles are turned into fractions, or moments computed in them, where a proof asks for it."""
 
 

@@ -126,7 +126,7 @@ def test_interrupt_returns_a_valid_bound(monkeypatch: pytest.MonkeyPatch) -> Non
     certificate = certify(moments, progress=progress)
     assert certificate.status == "bound"
     assert 0.16 < certificate.lower <= 0.1694274378
-    assert verify(certificate).lower == certificate.lower
+    assert 0 <= verify(certificate).lower - certificate.lower < 1e-11
 
 
 def test_out_of_time_between_two_children(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_zero_correlation_is_certified() -> None:
     flat = Moments(moments.H, 0 * moments.h, 0.5, moments.blocks, moments.dimension, "sampled")
     certificate = certify(flat)
     assert certificate.status == "certified"
-    assert certificate.upper == pytest.approx(0.5, abs=1e-14)
+    assert certificate.upper == pytest.approx(0.5, abs=1e-12)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from markov_icl.progress import Progress, shown
 from markov_icl.recovery.certificate.attained import attained
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
 from markov_icl.recovery.certificate.lift import Lift, lift, unvec
-from markov_icl.recovery.certificate.verify import leaf_bound, proofs, verify
+from markov_icl.recovery.certificate.verify import Verified, leaf_bound, proofs, verify
 from markov_icl.recovery.solver.branch import Bound, Node, Search, SearchOptions
 from markov_icl.recovery.solver.null_products import exact_kernel
 from markov_icl.recovery.solver.singular import SingularSearch
@@ -141,7 +141,7 @@ def _verified(search: Search, posed: Posed, tolerance: float) -> Certificate:
         except ValueError:
             # Where floats prove nothing, fractions still prove the first bound.
             certificate = replace(certificate, leaves=(search.safe,), cones=certificate.cones[:0], nodes=1)
-            verdict = verify(certificate, posed)
+            verdict = _first_bound(certificate, posed)
     # Another machine rounds otherwise: ends from floats are stated a little weaker than they are proved here.
     margin = _MARGIN * abs(posed.moments.y2) * float(posed.scale) if verdict.proof == "float" else 0.0
     lower = verdict.lower - margin if posed.task is None else max(verdict.lower - margin, 0.0)
@@ -154,6 +154,16 @@ def _verified(search: Search, posed: Posed, tolerance: float) -> Certificate:
         moment_error=verdict.moment_error,
         seconds=time.monotonic() - search.options.began,
     )
+
+
+def _first_bound(certificate: Certificate, posed: Posed) -> Verified:
+    try:
+        return verify(certificate, posed)
+    except ValueError:
+        raise ValueError(
+            "expected H positive definite, or singular exactly; got one that rounding makes neither "
+            "(give the task, or moments in fractions)"
+        ) from None
 
 
 def _certificate(search: Search, posed: Posed, tolerance: float, leaves: list[Leaf]) -> Certificate:
