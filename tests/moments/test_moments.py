@@ -13,6 +13,7 @@ from markov_icl.moments.beta_rule import beta_rule, rational_beta_rule
 from markov_icl.moments.compute import compute_moments, grid_size, rational_moments
 from markov_icl.moments.conditional import chain_moments, tuple_count, tuple_places
 from markov_icl.moments.enumeration import enumerate_moments
+from markov_icl.moments.pooled import pooled_moments
 from markov_icl.moments.quadrature import degree, kernel_rule, nodes_per_variable
 from markov_icl.moments.sampled import sampled_moments
 from markov_icl.tasks.kernels import DirichletPrior, sample_kernels, symmetric_dirichlet
@@ -119,6 +120,30 @@ def test_beta_rules_integrate_their_degree(a, b):
         if k < nodes:
             assert str(sum(q * x**k)) == str(moment)
         moment *= (a + k) / (a + b + k)
+
+
+POOLED = {
+    name: task
+    for name, task in POLYNOMIAL.items()
+    if isinstance(task, MarkovTask) and task.states**task.length <= 32
+}
+
+
+@pytest.mark.parametrize("name", [name for name, task in POOLED.items() if isinstance(task.prior, DirichletPrior)])
+def test_pooled_counts_are_the_grid_over_kernels(name, monkeypatch):
+    monkeypatch.setattr("markov_icl.moments.compute.pooling_is_cheaper", lambda _: False)
+    grid, pooled = rational_moments(POOLED[name]), pooled_moments(POOLED[name])
+    assert grid.H == pooled.H
+    assert grid.h == pooled.h
+    assert grid.y2 == pooled.y2
+
+
+def test_many_states_are_exact_where_a_grid_has_too_many_kernels():
+    found = minimizer(MarkovTask(states=5, length=2, context=10))
+    assert found.method == "rational"
+    assert found.error == "exact"
+    with pytest.raises(ValueError, match="Dirichlet rows"):
+        pooled_moments(POLYNOMIAL["finite"])
 
 
 @pytest.mark.parametrize(("states", "order", "length"), [(2, 1, 5), (3, 1, 4), (2, 2, 4), (3, 2, 4)])

@@ -11,6 +11,7 @@ import flint
 from markov_icl.features import vech_size
 from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.moments.assembly import accumulate
+from markov_icl.moments.pooled import MOST_CHAINS, pooled_moments
 from markov_icl.moments.quadrature import KernelRule, Rule, kernel_rule, nodes_per_variable
 from markov_icl.moments.regression import rational_regression_moments, regression_moments
 from markov_icl.moments.sampled import sampled_moments
@@ -38,6 +39,8 @@ __all__ = [
 NODE_BUDGET = 600_000
 _STATIONARY_NODES = 64
 _RATIONAL_WORK = 30_000_000
+_CHEAP_NODES = 1000
+"""Kernels up to which a grid in fractions takes some tenths of a second."""
 
 
 def unknowns(task: Task) -> int:
@@ -161,6 +164,9 @@ def rational_moments(task: Task, progress: Progress = False) -> RationalMoments:
         raise ValueError(
             "expected a task with rational moments; got stationary starts under a Dirichlet prior (use dense)"
         )
+    if pooling_is_cheaper(task):
+        assert isinstance(task, MarkovTask)
+        return pooled_moments(task)
     N = unknowns(task)
     nodes = 1 if isinstance(task, RegressionTask) else grid_size(task, exact=True)
     if nodes * N > _RATIONAL_WORK or N > 1000:
@@ -192,7 +198,14 @@ def fractions_are_affordable(task: Task, most: int) -> bool:
     """Return whether moments of at most ``most`` unknowns take a few tenths of a second in fractions."""
     if unknowns(task) > most or not is_polynomial(task):
         return False
-    return isinstance(task, RegressionTask) or grid_size(task, exact=True) <= 1000
+    return isinstance(task, RegressionTask) or grid_size(task, exact=True) <= _CHEAP_NODES or pooling_is_cheaper(task)
+
+
+def pooling_is_cheaper(task: Task) -> bool:
+    """Return whether chains are so few, and kernels so many, that counts are pooled rather than kernels averaged."""
+    if not isinstance(task, MarkovTask) or not isinstance(task.prior, DirichletPrior) or not is_polynomial(task):
+        return False
+    return task.states**task.length <= MOST_CHAINS and grid_size(task, exact=True) > _CHEAP_NODES
 
 
 def _digits(task: Task) -> int:

@@ -134,7 +134,7 @@ TREES = {
 TREE_WORDS = {
     "a leaf missing": "missing or doubled",
     "a leaf doubled": "missing or doubled",
-    "no leaf": "at least one leaf",
+    "no leaf": "proved only",
     "one side twice": "missing or doubled",
     "sign 0": "missing or doubled",
     "sign 2": "missing or doubled",

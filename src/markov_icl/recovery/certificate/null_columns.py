@@ -39,15 +39,34 @@ def kept(null: Array) -> NDArray[np.bool_]:
     Raises:
         ValueError: if the columns are dependent.
     """
-    n, k = null.shape
-    R, pivots = sla.qr(null.T, mode="r", pivoting=True)
-    if k > n or k == 0 or not (abs(R[k - 1, k - 1]) > _INDEPENDENT * abs(R[0, 0])):
-        raise ValueError("expected independent null directions; got dependent ones")
+    if null.shape[1] == 0:
+        raise ValueError("expected independent null directions; got none")
+    return _without_block(null.T)
+
+
+def _without_block(rows: Array) -> NDArray[np.bool_]:
+    """Return the columns outside an invertible block of independent rows ``[k, n]``; independence is exact."""
+    k, n = rows.shape
     keep = np.ones(n, dtype=bool)
-    keep[pivots[:k]] = False
-    if rational_matrix(null[~keep]).rank() != k:
+    R, pivots = sla.qr(rows, mode="r", pivoting=True)
+    diagonal = np.abs(np.diag(R))
+    # A well conditioned block, if floats find one; else the first one that elimination in fractions finds.
+    if k <= n and diagonal[k - 1] > _INDEPENDENT * diagonal[0]:
+        keep[pivots[:k]] = False
+        if rational_matrix(rows[:, ~keep].tolist()).rank() == k:
+            return keep
+        keep[:] = True
+    leading = _leading(rows)
+    if len(leading) != k:
         raise ValueError("expected independent null directions; got dependent ones")
+    keep[leading] = False
     return keep
+
+
+def _leading(matrix: Array) -> list[int]:
+    """Return the first columns that are independent, as many as the rank, in fractions."""
+    reduced, rank = rational_matrix(matrix.tolist()).rref()
+    return [next(c for c in range(reduced.ncols()) if reduced[row, c] != 0) for row in range(rank)]
 
 
 def certificate_vanishes(Z: Array, S: Sequence[Array], null: Array) -> bool:
@@ -151,16 +170,10 @@ def _span(vectors: NDArray[np.object_]) -> Any:
 def kept_of_S(S: Array, null: Array) -> NDArray[np.bool_]:  # noqa: N802
     """Return indices outside an invertible block of the part of ``ker S`` that the columns show, ``[m]``."""
     rows = [row for row in _factors(null, len(S)) if _product_vanishes(S, row[:, None])]
-    keep = np.ones(len(S), dtype=bool)
-    if rows:
-        stacked = np.array(rows)
-        R, pivots = sla.qr(stacked, mode="r", pivoting=True)
-        diagonal = np.abs(np.diag(R))
-        rank = int((diagonal > _INDEPENDENT * diagonal[0]).sum())
-        keep[pivots[:rank]] = False
-        if rational_matrix(stacked[:, ~keep]).rank() != rank:
-            raise ValueError("expected independent null directions; got dependent ones")
-    return keep
+    if not rows:
+        return np.ones(len(S), dtype=bool)
+    stacked = np.array(rows)
+    return _without_block(stacked[_leading(stacked.T)])
 
 
 def _factors(null: Array, m: int) -> Array:

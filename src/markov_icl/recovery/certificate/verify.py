@@ -160,9 +160,13 @@ def leaf_bound(posed: Posed, leaf: Leaf, cones: Array, kind: str) -> float:
 
 
 def _lowest(certificate: Certificate, posed: Posed, kind: str) -> float:
-    """Return the least bound of the leaves; a squared loss is never below 0, whatever they prove."""
-    lowest = min(leaf_bound(posed, leaf, certificate.cones, kind) for leaf in certificate.leaves)
-    return max(lowest, 0.0) if posed.task is not None else lowest
+    """Return the least bound of the leaves; a squared loss is never below 0, whatever they prove, and without any."""
+    bounds = [leaf_bound(posed, leaf, certificate.cones, kind) for leaf in certificate.leaves]
+    if posed.task is not None:
+        return max(min(bounds, default=0.0), 0.0)
+    if not bounds:
+        raise ValueError("expected at least one leaf; got none")
+    return min(bounds)
 
 
 def _verdict(certificate: Certificate, posed: Posed, kind: str, lowest: float, slack: float) -> Verified:
@@ -221,8 +225,6 @@ def _check_shapes(certificate: Certificate) -> None:
     """Refuse shapes that do not belong together and numbers that are not finite, before anything is computed."""
     J, D = certificate.blocks, certificate.dimension
     m = J * D
-    if not certificate.leaves:
-        raise ValueError("expected at least one leaf; got none")
     _expect("b", certificate.b, (D,))
     _expect("A", certificate.A, (D, J))
     _expect("cones", certificate.cones, (len(certificate.cones), D, D))
@@ -249,5 +251,5 @@ def _check_tree(certificate: Certificate) -> None:
     for leaf in certificate.leaves:
         if any(not 0 <= cone < len(certificate.cones) for cone, _ in leaf.path):
             raise ValueError(f"expected cones 0..{len(certificate.cones) - 1} on a path; got {leaf.path[:4]}")
-    if not covers([leaf.path for leaf in certificate.leaves]):
+    if certificate.leaves and not covers([leaf.path for leaf in certificate.leaves]):
         raise ValueError("expected leaves whose cones cover every b; got a leaf missing or doubled")

@@ -142,6 +142,7 @@ def _verified(search: Search, posed: Posed, tolerance: float) -> Certificate:
             # Where floats prove nothing, fractions still prove the first bound.
             certificate = replace(certificate, leaves=(search.safe,), cones=certificate.cones[:0], nodes=1)
             verdict = _first_bound(certificate, posed)
+            certificate = replace(certificate, leaves=certificate.leaves[: verdict.leaves])
     # Another machine rounds otherwise: ends from floats are stated a little weaker than they are proved here.
     margin = _MARGIN * abs(posed.moments.y2) * float(posed.scale) if verdict.proof == "float" else 0.0
     lower = verdict.lower - margin if posed.task is None else max(verdict.lower - margin, 0.0)
@@ -157,9 +158,12 @@ def _verified(search: Search, posed: Posed, tolerance: float) -> Certificate:
 
 
 def _first_bound(certificate: Certificate, posed: Posed) -> Verified:
+    """Return what the tree's first leaf proves, and for a task at the worst that a squared loss is not negative."""
     try:
         return verify(certificate, posed)
     except ValueError:
+        if posed.task is not None:
+            return verify(replace(certificate, leaves=()), posed)
         raise ValueError(
             "expected H positive definite, or singular exactly; got one that rounding makes neither "
             "(give the task, or moments in fractions)"

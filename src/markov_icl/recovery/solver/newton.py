@@ -163,8 +163,9 @@ def line_search(point: Point, move: Move, evaluations: int = 5) -> float:
     slope = -_dot(descent(point), [move.X, *move.S])
     length, value = 1.0, _value(point, move, 1.0)
     while not value < here:
-        if np.isfinite(value):
-            length *= min(max(-slope * length / (2 * (value - here - slope * length)), _SHORTEST), _LONGEST)
+        bend = value - here - slope * length
+        if np.isfinite(value) and bend > 0:
+            length *= min(max(-slope * length / (2 * bend), _SHORTEST), _LONGEST)
         else:
             length *= 0.5
         if length < 1e-10:

@@ -132,6 +132,8 @@ class SingularSearch(Search):
             if not inside or alone:
                 null = inside[0] if inside else None
                 first = feasible(self.scaling, self._signed(path), null, self.check)
+        except np.linalg.LinAlgError:
+            first = None
         except (TimeUp, KeyboardInterrupt):
             self._push(node)
             raise
