@@ -106,11 +106,15 @@ def _held_out_words(held: dict[str, Any]) -> list[Table | str]:
     return [Table("Held-out prompts", rows), *(f"note: {note}" for note in held["notes"])]
 
 
+def _averaged(form: Any) -> str:
+    return "classes of chains" if form.moments.method == "pooled counts" else "kernels"
+
+
 def _optimum_words(form: Any, recovery: Any) -> list[Table | str]:
     rows: list[tuple[str, object]] = [
         ("loss f~*", form.loss),
         ("error of the loss", f"{form.error}" + (f" ({form.loss_error:.2g})" if form.loss_error else "")),
-        ("method", f"{form.method}, {form.moments.method} over {form.moments.nodes:,} kernels"),
+        ("method", f"{form.method}, {form.moments.method} over {form.moments.nodes:,} {_averaged(form)}"),
         ("unknowns", form.moments.size),
         ("residual", form.residual),
         _condition(form),
