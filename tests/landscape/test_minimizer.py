@@ -46,7 +46,7 @@ def test_rounding_of_an_ill_conditioned_matrix_is_bounded_and_auto_avoids_it(con
     if context == 1_000_000:
         assert dense.loss_error < 1e-8
         assert "ill-conditioned" in dense.error
-        assert auto.method == "operator"
+        assert auto.method == "rational"  # seconds, where floats would lose half the digits
 
 
 @pytest.mark.parametrize(("dim", "context"), [(1, 1), (1, 10), (3, 10), (5, 2), (8, 40)])
@@ -80,6 +80,28 @@ def test_minimizer_is_stationary_and_no_worse_than_others(name):
     rng = np.random.default_rng(0)
     for scale in (1e-3, 1.0):
         assert form.loss <= system.loss(form.X + scale * rng.normal(size=system.size)) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        (MarkovTask(length=3, context=10, values=(10_000, 10_001)), 0.3140807486),
+        (MarkovTask(length=3, context=10, values=(10**9, 10**9 - 1)), 0.3140807495),
+        (MarkovTask(length=3, context=10, prior=beta_prior(["1e-6", "1e9", "1e-6", "1e9"])), 1e-15),
+        (MarkovTask(length=4, context=10, values=(100, 101)), 0.2777653232926),
+    ],
+)
+def test_offsets_and_sparse_priors_are_right_whatever_the_digits(task, loss):
+    form = minimizer(task)
+    assert form.error == "exact"
+    assert form.unique
+    assert form.loss == pytest.approx(loss, rel=1e-9)
+
+
+def test_what_floats_take_for_singular_is_asked_again_in_fractions():
+    form = minimizer(MarkovTask(length=5, context=10, values=(100, 101)))
+    assert form.method == "rational"
+    assert form.unique
 
 
 def test_verdict_and_condition_of_a_nearly_singular_task_come_from_fractions():

@@ -123,9 +123,7 @@ def test_beta_rules_integrate_their_degree(a, b):
 
 
 POOLED = {
-    name: task
-    for name, task in POLYNOMIAL.items()
-    if isinstance(task, MarkovTask) and task.states**task.length <= 32
+    name: task for name, task in POLYNOMIAL.items() if isinstance(task, MarkovTask) and task.states**task.length <= 32
 }
 
 

@@ -10,7 +10,13 @@ from markov_icl.landscape.direct import rounding_is_visible, solve_dense, solve_
 from markov_icl.landscape.operator.iterative import iterative_minimizer
 from markov_icl.landscape.symbolic import symbolic_minimizer
 from markov_icl.memory import DEFAULT_MEMORY_GB
-from markov_icl.moments.compute import compute_moments, dense_gigabytes, fractions_are_cheap, rational_moments
+from markov_icl.moments.compute import (
+    compute_moments,
+    dense_gigabytes,
+    fractions_are_bearable,
+    fractions_are_cheap,
+    rational_moments,
+)
 from markov_icl.moments.long_nodes import is_binary
 from markov_icl.progress import Progress, shown
 from markov_icl.tasks.prompts import MarkovTask, Task
@@ -66,7 +72,12 @@ def minimizer(
     with shown(progress, "minimizer") as tell:
         if chosen == "dense":
             form = solve_dense(compute_moments(task, memory=memory, points=points, seed=seed, progress=tell))
-            if method == "auto" and isinstance(task, MarkovTask) and is_binary(task) and rounding_is_visible(form):
+            if method != "auto" or not (rounding_is_visible(form) or form.free is not None):
+                return form
+            # What rounding hides, or seems to make singular, fractions decide; else products without the matrix.
+            if fractions_are_bearable(task):
+                return solve_rational(rational_moments(task, tell))
+            if isinstance(task, MarkovTask) and is_binary(task):
                 return minimizer(task, "operator", memory, threads=threads, progress=tell)
             return form
         formula = symbolic_minimizer(task) if chosen == "symbolic" else None
