@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from markov_icl.features import phi
 from markov_icl.landscape.closed_form import ClosedForm
 from markov_icl.landscape.direct import solve
 from markov_icl.memory import DEFAULT_MEMORY_GB
@@ -14,8 +15,9 @@ from markov_icl.models.bayes import posterior_variance
 from markov_icl.models.protocol import NotApplicable
 from markov_icl.moments.compute import cheapest_exact
 from markov_icl.moments.label import label_law
-from markov_icl.moments.problem import pose
+from markov_icl.moments.problem import Posed, pose
 from markov_icl.progress import Progress, Tell, part, shown
+from markov_icl.rationals import exact_array
 from markov_icl.recovery.certificate.attained import enlarged
 from markov_icl.recovery.certificate.certificate import Certificate
 from markov_icl.recovery.factor import recover
@@ -124,8 +126,10 @@ def ladder(
             told, posed = part(tell, 0.1, 0.9), pose(task, memory)
             proof = certify(posed, tolerance, time_limit, progress=told, seed=seed, memory=memory)
             low, high = enlarged(posed)
-            rungs.append(_proved(proof, low))
-            price = max(proof.lower - high, 0.0), max(proof.upper - low, 0.0)
+            left_out = _left_out(posed, proof)
+            rungs.append(_proved(proof, low, left_out))
+            unsure = left_out + (form.loss_error or 0.0) if left_out else 0.0
+            price = max(proof.lower - high - unsure, 0.0), max(proof.upper - low, 0.0) + unsure
         elif (found := _searched(form, part(tell, 0.1, 0.9))) is not None:
             rungs.append(found)
         else:
@@ -151,11 +155,24 @@ def _constants(task: Task) -> tuple[Rung, Rung]:
     return first, second
 
 
-def _proved(proof: Certificate, least: float) -> Rung:
+def _proved(proof: Certificate, least: float, left_out: float) -> Rung:
     """Return the middle of the interval in which ``f*`` is proved to lie, which is nowhere below ``f~*``."""
     lower = min(max(proof.lower, least), proof.upper)
     note = f"all real (b, A); verified: {proof.verified}"
-    return Rung(_LAYER, (proof.upper + lower) / 2, (proof.upper - lower) / 2, proof.status, note)
+    return Rung(_LAYER, (proof.upper + lower) / 2, (proof.upper - lower) / 2 + left_out, proof.status, note)
+
+
+def _left_out(posed: Posed, proof: Certificate) -> float:
+    """Return what is known about the error of estimated moments, by the loss at ``(b, A)``; 0 where they are proved."""
+    moments = posed.moments
+    X = phi(*posed.units.to_whole(exact_array(proof.b), exact_array(proof.A))).astype(float)
+    if moments.coarse is not None:
+        return abs(moments.coarse.loss(X) - moments.loss(X)) * float(posed.scale)
+    if moments.replicates is None:
+        return 0.0
+    H, h, y2 = moments.replicates
+    losses = y2 + (H @ X - 2 * h) @ X
+    return float(losses.std(ddof=1) / np.sqrt(len(losses))) * float(posed.scale)
 
 
 def _searched(form: ClosedForm, tell: Tell) -> Rung | None:
