@@ -8,9 +8,17 @@ from fractions import Fraction as F
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import betaincinv, betaln, expit
 
 from markov_icl.tasks import counter, laws, sampling
-from markov_icl.tasks.kernels import beta_prior, fixed_kernel, symmetric_dirichlet
+from markov_icl.tasks.kernels import (
+    beta_prior,
+    fixed_kernel,
+    log_stationary,
+    sample_kernels,
+    stationary,
+    symmetric_dirichlet,
+)
 from markov_icl.tasks.literal import counter_word, literal_chains, plain_uniforms, sliced_uniforms, thresholds
 from markov_icl.tasks.prompts import (
     CorrelatedStart,
@@ -299,3 +307,33 @@ def test_independent_starts_given_over_tuples():
     task = MarkovTask(order=2, length=3, context=5, initial=independent_start([0, "1/2", "1/2", 0], 2, 2))
     states = sample_chains(task, 300)
     assert (states[:, :, 0] != states[:, :, 1]).all()
+
+
+def log_of_beta(a, u):
+    """``log p`` at quantiles ``u`` of ``Beta(a, a)``: by ``p^a / (a B(a, a)) = u`` where ``p`` underflows."""
+    below = (np.log(u) + np.log(a) + betaln(a, a)) / a
+    return np.where(below < -30, below, np.log(np.maximum(betaincinv(a, a, u), 1e-300)))
+
+
+@pytest.mark.parametrize("alpha", ["1/20", "1/100", "1/1000", "1/1000000"])
+def test_sparse_rows_are_drawn_without_bias_whatever_underflows(alpha):
+    """The law of the stationary probability of 1, in five bins, against quantiles of the rows' logarithms."""
+    task = MarkovTask(prior=symmetric_dirichlet(2, 1, alpha), initial=StationaryStart(), context=1)
+    count, many = 40_000, 1_000_000
+    starts = next(laws.draw_laws(task, count, np.random.default_rng(5))).starts
+    assert np.isfinite(starts).all()
+    assert abs(starts[:, 1].mean() - 0.5) < 5 * starts[:, 1].std() / np.sqrt(count)
+    u, v = np.random.default_rng(6).random((2, many))
+    pi = expit(log_of_beta(float(F(alpha)), u) - log_of_beta(float(F(alpha)), v))
+    edges = [0, 1e-9, 0.1, 0.9, 1 - 1e-9, 1]
+    seen, expected = np.histogram(starts[:, 1], edges)[0], np.histogram(pi, edges)[0] / many
+    error = 5 * np.sqrt(expected * (1 - expected) * (1 / count + 1 / many)) + 2e-4
+    assert (np.abs(seen / count - expected) < error).all()
+
+
+def test_stationary_laws_from_logarithms_are_those_of_the_entries():
+    for states, order in ((2, 1), (3, 1), (2, 3), (3, 2)):
+        kernels = sample_kernels(symmetric_dirichlet(states, order), 50, np.random.default_rng(1))
+        np.testing.assert_allclose(log_stationary(np.log(kernels)), stationary(kernels), rtol=1e-11)
+    tiny = np.log([[[0.5, 0.5], [0.5, 0.5]]]) + np.array([[[0, -2000.0], [-2001.0, 0]]])
+    np.testing.assert_allclose(log_stationary(tiny), [[1 / (1 + np.e), np.e / (1 + np.e)]], rtol=1e-12)

@@ -73,8 +73,8 @@ def sample_grams_on(
 
 
 def _chains(task: MarkovTask, count: int, generator: torch.Generator) -> Float[Tensor, "P n1 D"]:
-    kernels, which = _kernels(task, count, generator)
-    row = _first_tuples(task, kernels, which, generator)
+    kernels, logs, which = _kernels(task, count, generator)
+    row = _first_tuples(task, count, logs, which, generator)
     values = _tensor(task.values, generator)
     shown = [values[row // task.states ** (task.order - 1 - t) % task.states] for t in range(task.order)]
     cumulative = _cumulate(kernels).flatten(0, 1)
@@ -98,23 +98,27 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor
 
 def _kernels(
     task: MarkovTask, count: int, generator: torch.Generator
-) -> tuple[Float[Tensor, "P R S"], Int[Tensor, "P"] | None]:
-    """Draw kernels; under a finite prior also say which."""
+) -> tuple[Float[Tensor, "P R S"], Float[Tensor, "P R S"] | None, Int[Tensor, "P"] | None]:
+    """Draw kernels, with their logarithms; under a finite prior say which they are instead."""
     if isinstance(task.prior, FinitePrior):
         weights = np.cumsum(np.array(task.prior.weights, dtype=float))
         which = _search(_tensor(weights, generator), _uniform((count,), generator))
-        return _tensor(task.prior.kernels_float, generator)[which], which
+        return _tensor(task.prior.kernels_float, generator)[which], None, which
     alpha = _tensor(task.prior.alpha_float, generator).expand(count, -1, -1)
     # A Gamma(alpha) variable is Gamma(alpha + 1) U^(1 / alpha): in logarithms nothing underflows for small alpha.
     larger = torch._standard_gamma(alpha + 1, generator=generator)
     logarithm = larger.log() + torch.log1p(-_uniform(tuple(alpha.shape), generator)) / alpha
-    return torch.softmax(logarithm, dim=2), None
+    return torch.softmax(logarithm, dim=2), torch.log_softmax(logarithm, dim=2), None
 
 
 def _first_tuples(
-    task: MarkovTask, kernels: Float[Tensor, "P R S"], which: Int[Tensor, "P"] | None, generator: torch.Generator
+    task: MarkovTask,
+    count: int,
+    logs: Float[Tensor, "P R S"] | None,
+    which: Int[Tensor, "P"] | None,
+    generator: torch.Generator,
 ) -> Int[Tensor, "P n1"]:
-    shape = (len(kernels), task.context + 1)
+    shape = (count, task.context + 1)
     match task.initial:
         case IndependentStart(pmf):
             return _search(_tensor(np.cumsum(np.array(pmf, dtype=float)), generator), _uniform(shape, generator))
@@ -126,7 +130,8 @@ def _first_tuples(
         case _ if which is not None and isinstance(task.prior, FinitePrior):
             laws = _tensor(task.prior.stationary_float, generator)[which]
         case _:
-            laws = _stationary(kernels.clamp_min(torch.finfo(torch.float64).tiny))
+            assert logs is not None
+            laws = _stationary(logs)
     cumulative = _cumulate(laws)
     u = _uniform(shape, generator) * cumulative[:, -1:]
     return torch.searchsorted(cumulative[:, :-1].contiguous(), u, right=True)
@@ -150,20 +155,20 @@ def _search(cumulative: Float[Tensor, "S"], u: Float[Tensor, "..."]) -> Int[Tens
     return torch.searchsorted(cumulative[:-1], u * cumulative[-1], right=True)
 
 
-def _stationary(kernels: Float[Tensor, "P R S"]) -> Float[Tensor, "P R"]:
-    """Do as :func:`markov_icl.tasks.kernels.stationary`, on the device."""
-    count, rows, states = kernels.shape
-    P = kernels.new_zeros((count, rows, rows))
-    tuples = torch.arange(rows, device=kernels.device)
+def _stationary(logs: Float[Tensor, "P R S"]) -> Float[Tensor, "P R"]:
+    """Do as :func:`markov_icl.tasks.kernels.log_stationary`, on the device."""
+    count, rows, states = logs.shape
+    P = logs.new_full((count, rows, rows), -torch.inf)
+    tuples = torch.arange(rows, device=logs.device)
     for s in range(states):
-        P[:, tuples, (tuples * states) % rows + s] = kernels[:, :, s]
+        P[:, tuples, (tuples * states) % rows + s] = logs[:, :, s]
     for k in range(rows - 1, 0, -1):
-        P[:, :k, k] /= P[:, k, :k].sum(1)[:, None]
-        P[:, :k, :k] += P[:, :k, k, None] * P[:, None, k, :k]
-    pi = torch.ones_like(P[:, 0])
+        P[:, :k, k] -= torch.logsumexp(P[:, k, :k], 1)[:, None]
+        P[:, :k, :k] = torch.logaddexp(P[:, :k, :k], P[:, :k, k, None] + P[:, None, k, :k])
+    pi = torch.zeros_like(P[:, 0])
     for k in range(1, rows):
-        pi[:, k] = (pi[:, :k] * P[:, :k, k]).sum(1)
-    return pi / pi.sum(1, keepdim=True)
+        pi[:, k] = torch.logsumexp(pi[:, :k] + P[:, :k, k], 1)
+    return torch.softmax(pi, 1)
 
 
 def _regression(task: RegressionTask, count: int, generator: torch.Generator) -> Float[Tensor, "P n1 D"]:

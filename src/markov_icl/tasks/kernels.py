@@ -30,14 +30,19 @@ __all__ = [
     "beta_prior",
     "exact_stationary",
     "fixed_kernel",
+    "is_sparse",
+    "log_stationary",
     "sample_indices",
     "sample_kernels",
+    "sample_log_kernels",
     "stationary",
     "symmetric_dirichlet",
     "tuple_matrices",
 ]
 
 _EXTREME = 10**9
+_SPARSE = 0.1
+"""Below this parameter NumPy draws rows as ``v, 1 - v``, and ``U^(1/a)`` falls below ``1e-308`` too often."""
 _NUMBER = re.compile(r"[+-]?\d{1,400}(/\d{1,400}|(\.\d{0,400})?([eE][+-]?\d{1,3})?)|[+-]?\.\d{1,400}")
 
 
@@ -211,6 +216,22 @@ def stationary(kernels: Float[np.ndarray, "K R S"]) -> Float[np.ndarray, "K R"]:
     return result
 
 
+def log_stationary(logs: Float[np.ndarray, "K R S"]) -> Float[np.ndarray, "K R"]:
+    """Return the same from logarithms of the entries, where the entries themselves may be too small for a double."""
+    P = np.full((len(logs), logs.shape[1], logs.shape[1]), -np.inf)
+    P[tuple_matrices(np.ones_like(logs)) > 0] = -0.0
+    P += tuple_matrices(logs)
+    size = P.shape[1]
+    for k in range(size - 1, 0, -1):
+        P[:, :k, k] -= np.logaddexp.reduce(P[:, k, :k], axis=1)[:, None]
+        P[:, :k, :k] = np.logaddexp(P[:, :k, :k], P[:, :k, k, None] + P[:, None, k, :k])
+    pi = np.zeros(P.shape[:2])
+    for k in range(1, size):
+        pi[:, k] = np.logaddexp.reduce(pi[:, :k] + P[:, :k, k], axis=1)
+    result: Float[np.ndarray, "K R"] = np.exp(pi - np.logaddexp.reduce(pi, axis=1)[:, None])
+    return result
+
+
 def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ...]:
     """Return the stationary law over ``k``-tuples of one rational kernel, ``[R]``.
 
@@ -235,8 +256,24 @@ def sample_kernels(prior: Prior, count: int, rng: np.random.Generator) -> Float[
         if prior.shape[1] == 2 and (prior.alpha_float == 1).all():  # Beta(1, 1) is uniform, and much faster so
             p = rng.random((count, len(prior.alpha)))
             return np.stack([1 - p, p], axis=2)
+        if is_sparse(prior):
+            drawn: Float[np.ndarray, "K R S"] = np.exp(sample_log_kernels(prior, count, rng))
+            return drawn
         return np.stack([rng.dirichlet(alpha, count) for alpha in prior.alpha_float], axis=1)
     return prior.kernels_float[sample_indices(prior, count, rng)]
+
+
+def is_sparse(prior: DirichletPrior) -> bool:
+    """Return whether entries may be too small for a double, or a complement too close to 1."""
+    return bool((prior.alpha_float < _SPARSE).any())
+
+
+def sample_log_kernels(prior: DirichletPrior, count: int, rng: np.random.Generator) -> Float[np.ndarray, "K R S"]:
+    """Draw logarithms of kernels: a ``Gamma(a)`` variable is ``Gamma(a + 1) U^(1/a)``, and nothing underflows."""
+    alpha = np.broadcast_to(prior.alpha_float, (count, *prior.shape))
+    logs = np.log(rng.standard_gamma(alpha + 1)) - rng.standard_exponential(alpha.shape) / alpha
+    result: Float[np.ndarray, "K R S"] = logs - np.logaddexp.reduce(logs, axis=2)[:, :, None]
+    return result
 
 
 def sample_indices(prior: FinitePrior, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from markov_icl.tasks.kernels import FinitePrior, sample_indices, sample_kernels, stationary
+from markov_icl.tasks.kernels import (
+    FinitePrior,
+    is_sparse,
+    log_stationary,
+    sample_indices,
+    sample_kernels,
+    sample_log_kernels,
+    stationary,
+)
 from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask, StationaryStart
 
 __all__ = ["ChainLaws", "draw_key", "draw_laws", "is_sliced", "start_tree"]
@@ -54,10 +62,13 @@ def draw_laws(task: MarkovTask, count: int, rng: np.random.Generator) -> Iterato
 
 def _batch(task: MarkovTask, first: int, size: int, rng: np.random.Generator) -> ChainLaws:
     query = np.empty(0, dtype=np.uint8)
-    which = None
+    which = logs = None
     if isinstance(task.prior, FinitePrior):
         which = sample_indices(task.prior, size, rng)
         kernels = task.prior.kernels_float[which]
+    elif isinstance(task.initial, StationaryStart) and is_sparse(task.prior):
+        logs = sample_log_kernels(task.prior, size, rng)
+        kernels = np.exp(logs)
     else:
         kernels = sample_kernels(task.prior, size, rng)
     match task.initial:
@@ -69,6 +80,8 @@ def _batch(task: MarkovTask, first: int, size: int, rng: np.random.Generator) ->
             starts = np.stack([1 - one, one], axis=1)
         case _ if which is not None and isinstance(task.prior, FinitePrior):
             starts = task.prior.stationary_float[which]
+        case _ if logs is not None:
+            starts = log_stationary(logs)
         case _:
             starts = stationary(np.maximum(kernels, np.finfo(float).tiny))
     return ChainLaws(first, np.ascontiguousarray(kernels), np.ascontiguousarray(starts), query)
