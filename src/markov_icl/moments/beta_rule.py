@@ -24,6 +24,10 @@ _PRECISION = 192
 """Bits to begin with; doubled until every number has one nearest double. Enough for 64 nodes of a uniform variable."""
 
 
+_MIDPOINT = 1536
+"""Bits from which a ball that holds the midpoint of two doubles holds little else: ``2^-1000`` units more of error."""
+
+
 @lru_cache(maxsize=256)
 def beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Array, Array, Array]:
     """Return nodes ``v``, complements ``1 - v`` and weights for ``Beta(a, b)``, exact to degree ``2 nodes - 1``.
@@ -36,7 +40,7 @@ def beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Array, Array, Array
     while True:
         with flint.ctx.workprec(precision):
             found = _enclosed(polynomial, diagonal, beside)
-            doubles = [[_nearest(ball) for ball in column] for column in found]
+            doubles = [[_nearest(ball, precision >= _MIDPOINT) for ball in column] for column in found]
         if all(value is not None for column in doubles for value in column):
             break
         precision *= 2
@@ -85,15 +89,20 @@ def _enclosed(polynomial: Any, diagonal: list[Fraction], beside: list[Fraction])
     return nodes, [1 - v for v in nodes], weights
 
 
-def _nearest(ball: Any) -> float | None:
-    """Return the double that every number of the ball rounds to; None if there is no such double."""
+def _nearest(ball: Any, either: bool) -> float | None:
+    """Return the double that every number of the ball rounds to; None if there is no such double.
+
+    A number may be the midpoint of two doubles, which no precision decides: then either of them will do.
+    """
     if not ball.is_finite():
         return None
     ends = []
     for end in (ball.lower(), ball.upper()):
         mantissa, exponent = end.man_exp()
         ends.append(float(Fraction(int(mantissa)) * Fraction(2) ** int(exponent)))
-    return ends[0] if ends[0] == ends[1] else None
+    if ends[0] == ends[1] or (either and ends[1] == np.nextafter(ends[0], np.inf)):
+        return ends[0]
+    return None
 
 
 def rational_beta_rule(a: Fraction, b: Fraction, nodes: int) -> tuple[Numbers, Numbers, Numbers]:

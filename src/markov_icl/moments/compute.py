@@ -44,6 +44,7 @@ _FEW, _MANY, _MOST = 30, 60, 120
 """Unknowns for which a system is solved in fractions in 0.8 s with parameters of ten digits; in 0.1 s, and in 2 s, with
 parameters of four digits at most."""
 _SHORT = 4
+_MOST_BITS = 20_000
 _CHEAP_NODES = 1000
 """Kernels up to which a grid in fractions takes some tenths of a second."""
 
@@ -206,7 +207,7 @@ def fractions_are_bearable(task: Task) -> bool:
 
 def fractions_are_affordable(task: Task, most: int) -> bool:
     """Return whether moments of at most ``most`` unknowns take a few tenths of a second in fractions."""
-    if unknowns(task) > most or not is_polynomial(task):
+    if unknowns(task) > most or not is_polynomial(task) or _bits(task) > _MOST_BITS:
         return False
     return isinstance(task, RegressionTask) or grid_size(task, exact=True) <= _CHEAP_NODES or pooling_is_cheaper(task)
 
@@ -220,6 +221,16 @@ def pooling_is_cheaper(task: Task) -> bool:
 
 def _digits(task: Task) -> int:
     """Return the length of the longest numerator or denominator in a task's parameters."""
+    return max(len(str(part)) for v in _parameters(task) for part in (abs(v.numerator), v.denominator))
+
+
+def _bits(task: Task) -> int:
+    """Return how long a fraction can grow in which every parameter's denominator comes once for each transition."""
+    transitions = 3 * (task.length - task.order) if isinstance(task, MarkovTask) else 4
+    return transitions * sum(v.denominator.bit_length() for v in set(_parameters(task)))
+
+
+def _parameters(task: Task) -> list[Fraction]:
     numbers: list[Fraction] = []
     if isinstance(task, RegressionTask):
         numbers += [v for row in task.covariance for v in row]
@@ -228,7 +239,7 @@ def _digits(task: Task) -> int:
         numbers += _flat(task.prior.alpha if isinstance(task.prior, DirichletPrior) else task.prior.kernels)
         if isinstance(task.initial, IndependentStart):
             numbers += task.initial.pmf
-    return max(len(str(part)) for v in numbers for part in (abs(v.numerator), v.denominator))
+    return numbers
 
 
 def _flat(nested: Any) -> list[Fraction]:

@@ -111,7 +111,7 @@ def roundings(task: MarkovTask, rule: Rule) -> int:
     S, R, transitions = task.states, task.rows, task.length - task.order
     sticks = 2 * S - 3 if isinstance(task.prior, DirichletPrior) else 1  # factors and products of a row's entry
     weight = R * sticks + R - 1 if isinstance(task.prior, DirichletPrior) else 1
-    value = 0 if max(abs(v) for v in task.values) <= _LARGEST_WHOLE else 1
+    value = 0 if all(v.denominator == 1 and abs(v) <= _LARGEST_WHOLE for v in task.values) else 1
 
     def chain(degree: int) -> int:  # start, then a product and S - 1 sums a transition, the values, a sum over rows
         return 1 + transitions * (sticks + S) + degree * (1 + value) + R - 1

@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from markov_icl.features import position
-from markov_icl.memory import DEFAULT_MEMORY_GB
+from markov_icl.features import position, vech_size
+from markov_icl.memory import DEFAULT_MEMORY_GB, require
 from markov_icl.moments.compute import (
     cheapest_exact,
     compute_moments,
+    dense_gigabytes,
     exact_rule,
     fractions_are_affordable,
     moments_by_rule,
     rational_moments,
+    unknowns,
 )
 from markov_icl.moments.enclosure import Enclosure, enclose, enclose_regression, of_exact, of_rounded
 from markov_icl.moments.regression import regression_moments
@@ -33,6 +35,8 @@ Problem = MarkovTask | RegressionTask | Moments | RationalMoments
 _PLAIN = Units(Fraction(1), Fraction(0), None)
 _MOST_AT_ONCE = 60
 """Unknowns up to which fractions take well under a second, so that they are always taken."""
+_MOST_WORK = 3e11
+"""Products of numbers in a sum over kernels: a few minutes."""
 _MOST_EXACT = 140
 """Unknowns up to which doubles are turned into fractions, or moments computed in them, where a proof asks for it."""
 
@@ -99,18 +103,13 @@ def pose(problem: Problem | Posed, memory: float = DEFAULT_MEMORY_GB) -> Posed:
     """
     if isinstance(problem, Posed):
         return problem
-    if isinstance(problem, RationalMoments):
-        if problem.H.transpose() != problem.H:
-            raise ValueError("expected a symmetric H; got another matrix")
-        rounded = problem.to_float()
-        return Posed(rounded, of_rounded(rounded), _PLAIN, None, None, proved=True, given=problem)
-    if isinstance(problem, Moments):
-        problem = replace(problem, H=(problem.H + problem.H.T) / 2)  # the same quadratic
-        return Posed(problem, of_exact(problem), _PLAIN, None, None, proved=not problem.is_estimate)
+    if isinstance(problem, Moments | RationalMoments):
+        return _pose_quadratic(problem)
+    require(dense_gigabytes(problem), memory, f"the moments of {unknowns(problem):,} unknowns")
     whole, units = whole_units(problem)
     if fractions_are_affordable(whole, _MOST_AT_ONCE):
         exact = _with_answers(rational_moments(whole), units)
-        rounded = exact.to_float()
+        rounded = _rounded(exact)
         return Posed(rounded, of_rounded(rounded), units, problem, whole, proved=True, given=exact)
     if isinstance(whole, RegressionTask):
         moments = regression_moments(whole)
@@ -119,10 +118,33 @@ def pose(problem: Problem | Posed, memory: float = DEFAULT_MEMORY_GB) -> Posed:
     if rule is None:
         moments = _with_float_answers(compute_moments(whole, memory), units)
         return Posed(moments, of_exact(moments), units, problem, whole, proved=False)
+    work = rule.size * vech_size(whole.blocks) * vech_size(whole.dimension) ** 2
+    if work > _MOST_WORK:
+        raise ValueError(f"expected moments of at most {_MOST_WORK:.0e} products; got {work:.1e} (a shorter length)")
     plain = moments_by_rule(whole, rule)
     enclosure = enclose(whole, rule, plain)
     size = _shifted_size(plain, enclosure, units)
     return Posed(_with_float_answers(plain, units), replace(enclosure, size=size), units, problem, whole, proved=True)
+
+
+def _pose_quadratic(problem: Moments | RationalMoments) -> Posed:
+    """Return moments that are the problem themselves; what is no symmetric quadratic of finite numbers is refused."""
+    if isinstance(problem, RationalMoments):
+        if problem.H.transpose() != problem.H:
+            raise ValueError("expected a symmetric H; got another matrix")
+        rounded = _rounded(problem)
+        return Posed(rounded, of_rounded(rounded), _PLAIN, None, None, proved=True, given=problem)
+    finite = np.isfinite(problem.H).all() and np.isfinite(problem.h).all() and np.isfinite(problem.y2)
+    if not finite or not np.array_equal(problem.H, problem.H.T):
+        raise ValueError("expected a symmetric H and finite numbers; got another quadratic")
+    return Posed(problem, of_exact(problem), _PLAIN, None, None, proved=not problem.is_estimate)
+
+
+def _rounded(exact: RationalMoments) -> Moments:
+    try:
+        return exact.to_float()
+    except OverflowError:
+        raise ValueError("expected moments that fit in doubles; got larger ones") from None
 
 
 def moments_of(problem: Problem) -> Moments | RationalMoments:

@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 _EXTREME = 10**9
+_MOST_EXACT_ROWS = 256
+"""A dense system of this order is solved in fractions in about a second."""
 _SPARSE = 0.1
 """Below this parameter NumPy draws rows as ``v, 1 - v``, and ``U^(1/a)`` falls below ``1e-308`` too often."""
 _NUMBER = re.compile(r"[+-]?\d{1,400}(/\d{1,400}|(\.\d{0,400})?([eE][+-]?\d{1,3})?)|[+-]?\.\d{1,400}")
@@ -85,7 +87,7 @@ def as_pmf(values: Iterable[object], name: str = "probabilities") -> tuple[Fract
 
 
 def _show(value: Fraction) -> str:
-    return str(value) if value.denominator < 10**6 else repr(float(value))
+    return f"{value!s:.40}" if value.denominator < 10**6 else repr(float(value))
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,8 @@ def exact_stationary(kernel: Sequence[Sequence[Fraction]]) -> tuple[Fraction, ..
     Raises:
         ValueError: if the kernel has several stationary laws.
     """
+    if len(kernel) > _MOST_EXACT_ROWS:
+        raise ValueError(f"expected a stationary law of at most {_MOST_EXACT_ROWS} rows; got {len(kernel)}")
     array = np.array([[rational(q) for q in row] for row in kernel], dtype=object)
     P = tuple_matrices(array[None])[0]
     size = P.shape[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -31,6 +31,9 @@ _MAX_ROWS = 100_000
 _MAX_ENTRIES = 1_000_000
 """Of a kernel: its prior is written out entry by entry, in fractions."""
 _MAX_NUMBER = 10**9
+_MOST_DIM, _MOST_BITS = 100, 300_000
+"""Of a covariance: a full one of 40 rows of small fractions is eliminated in seconds."""
+_SMALLEST = Fraction(1, 10**30)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class CorrelatedStart:
             raise ValueError(f"expected two values g(0), g(1); got {len(self.g)}")
         numbers = [as_fraction(v, "a correlated-start probability") for v in (self.p, *self.g)]
         if not all(0 <= v <= 1 for v in numbers):
-            raise ValueError(f"expected probabilities p, g(0), g(1) in [0, 1]; got {', '.join(map(str, numbers))}")
+            raise ValueError(f"expected probabilities p, g(0), g(1) in [0, 1]; got {', '.join(map(str, numbers)):.60}")
         object.__setattr__(self, "p", numbers[0])
         object.__setattr__(self, "g", (numbers[1], numbers[2]))
 
@@ -173,7 +176,7 @@ class MarkovTask:
         if len(numbers) != self.states or len(set(numbers)) != self.states:
             raise ValueError(f"expected {self.states} distinct values, one a state; got {len(numbers)}")
         if max(abs(v) for v in numbers) > _MAX_NUMBER:
-            raise ValueError(f"expected values from -1e9 to 1e9; got {float(max(numbers, key=abs)):.3g}")
+            raise ValueError(f"expected values from -1e9 to 1e9; got {max(numbers, key=abs)!s:.40}")
         object.__setattr__(self, "values", numbers)
 
     @property
@@ -216,6 +219,8 @@ class RegressionTask:
     def __post_init__(self) -> None:
         for name in ("dim", "context"):
             object.__setattr__(self, name, _integer(getattr(self, name), name, 1))
+        if self.dim > _MOST_DIM:
+            raise ValueError(f"expected a regression of dimension at most {_MOST_DIM}; got {self.dim}")
         identity = [[int(i == j) for j in range(self.dim)] for i in range(self.dim)]
         rows = identity if self.covariance is None else self.covariance
         sigma = tuple(tuple(as_fraction(v, "a covariance entry") for v in row) for row in rows)
@@ -223,6 +228,11 @@ class RegressionTask:
             raise ValueError(f"expected a covariance of shape [{self.dim}, {self.dim}]")
         if any(sigma[i][j] != sigma[j][i] for i in range(self.dim) for j in range(i)):
             raise ValueError("expected a symmetric covariance; got one that differs from its transpose")
+        entries = [v for row in sigma for v in row if v]
+        if any(not _SMALLEST <= abs(v) <= 1 / _SMALLEST for v in entries):
+            raise ValueError("expected covariance entries of 0, or from 1e-30 to 1e30 in size; got others")
+        if any(sigma[i][j] for i in range(self.dim) for j in range(i)) and _bits(entries) * self.dim > _MOST_BITS:
+            raise ValueError("expected a smaller covariance, or numbers of fewer digits; got one that takes minutes")
         _require_positive_definite(sigma)
         object.__setattr__(self, "covariance", sigma)
 
@@ -237,13 +247,17 @@ class RegressionTask:
         return self.dim + 1
 
 
+def _bits(numbers: Iterable[Fraction]) -> int:
+    return sum(v.numerator.bit_length() + v.denominator.bit_length() for v in numbers)
+
+
 def _require_positive_definite(sigma: tuple[tuple[Fraction, ...], ...]) -> None:
     rest = [list(row) for row in sigma]
     for k in range(len(rest)):
         pivot = rest[k][k]
         if pivot <= 0:
-            raise ValueError(f"expected a positive definite covariance; got pivot {pivot} at row {k + 1}")
-        for i in range(k + 1, len(rest)):
+            raise ValueError(f"expected a positive definite covariance; got pivot {pivot!s:.40} at row {k + 1}")
+        for i in (i for i in range(k + 1, len(rest)) if rest[i][k]):
             factor = rest[i][k] / pivot
             for j in range(k + 1, len(rest)):
                 rest[i][j] -= factor * rest[k][j]

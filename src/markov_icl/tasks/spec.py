@@ -133,6 +133,8 @@ def parse_prior(prior: str | dict[str, Any], task: MarkovTask, folder: Path | No
     if kind == "beta":
         if task.states != 2:
             raise ValueError(f"expected 2 states with a Beta prior; got {task.states} (use dirichlet:a)")
+        if not isinstance(value, str | list):
+            raise ValueError(f"expected Beta parameters as a list of numbers; got {value!r:.40}")
         return beta_prior(_numbers(value))
     if kind == "dirichlet":
         return _dirichlet(value, task)

@@ -19,6 +19,10 @@ from markov_icl.tasks.prompts import MarkovTask, Task
 __all__ = ["Units", "whole_units"]
 
 
+_LARGEST = 10**9
+"""Values whose whole numbers would be larger stay as they are."""
+
+
 @dataclass(frozen=True)
 class Units:
     """How a column ``z`` of a prompt comes from the column ``u`` of whole numbers.
@@ -90,4 +94,6 @@ def whole_units(task: Task) -> tuple[Task, Units]:
     denominator = lcm(*(v.denominator for v in left))
     unit = Fraction(gcd(*(int(v * denominator) for v in left)), denominator)
     constant = task.times.index(0) if task.bias else None
+    if max(abs(v) for v in left) > _LARGEST * unit:
+        return task, Units(Fraction(1), Fraction(0), None)
     return replace(task, values=tuple(v / unit for v in left)), Units(unit, shift, constant)

@@ -73,7 +73,8 @@ def _above(posed: Posed, x: Array) -> float:
         value = float(moments.y2 + x @ (moments.H @ x - 2 * moments.h))
         terms = abs(moments.y2) + float(2 * np.abs(moments.h) @ size + size @ (np.abs(moments.H) @ size))
         rounding = (gamma(2 * n + 10) + 4 * UNIT) * terms
-        data = enclosure.relative * (enclosure.size + float(enclosure.roots @ size) * (1 + 2 * UNIT)) ** 2
+        reach = np.float64(enclosure.size + float(enclosure.roots @ size) * (1 + 2 * UNIT))
+        data = enclosure.relative * reach * reach
         largest = max(1.0, float(np.abs(moments.H).max()), float(np.abs(moments.h).max()))
         lost = TINY * (n + 1) ** 2 * largest * (1 + float(size.max(initial=0.0)))
         loss = float(np.nextafter(value + (rounding + data + lost) * _SLACK, np.inf))

@@ -133,7 +133,7 @@ class Certificate:
                 metadata = file.metadata() or {}
                 tensors = {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
             text = metadata["certificate"]
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             words = " ".join(str(error).split())
             raise ValueError(f"expected a certificate file; got {type(error).__name__}: {words:.100}") from None
         header, digested = read_header(text)

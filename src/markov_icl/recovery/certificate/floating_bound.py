@@ -65,7 +65,7 @@ def floating_bound(
     """
     for s in S:
         keep = slice(None) if null is None else kept_of_S(s, null)
-        if s.any() and not smallest_eigenvalue_bound(s[keep][:, keep], None) >= 0:
+        if s[keep][:, keep].any() and not smallest_eigenvalue_bound(s[keep][:, keep], None) >= 0:
             raise ValueError("expected a positive semidefinite S; got none that could be proved so")
     M, error = _assemble(lifted.Q, Z, cones, S)
     roots, q = lift_vector(enclosure.roots, lifted), lifted.q
@@ -90,6 +90,8 @@ def minimum_bound(y2: float, q: Array, M: Array, error: Array, enclosure: Enclos
         ValueError: if positive definiteness cannot be proved.
     """
     roots = enclosure.roots
+    if not len(q):
+        return float(np.nextafter(y2 - enclosure.relative * enclosure.size * enclosure.size * _SLACK, -np.inf))
     vague_q = enclosure.relative * enclosure.size * roots * _SLACK
     diagonal = np.diag(M)
     if not (diagonal > 0).all():
@@ -187,7 +189,7 @@ def _schur_bound(
     products = gamma(n + 3) * float(np.abs(q) @ size + size @ np.abs(residual))
     vague = (products + float(size @ (vague_r + vague_q))) * _SLACK
     norm = (float(np.linalg.norm(residual)) + float(np.linalg.norm(vague_r))) * _SLACK
-    loss = vague + norm**2 / smallest * _SLACK + e * enclosure.size**2 + n * TINY
+    loss = vague + norm * norm / smallest * _SLACK + e * enclosure.size * enclosure.size + n * TINY
     value = y2 - float(q @ x) - float(x @ residual)
     rounding = 8 * UNIT * (abs(y2) + float(np.abs(q @ x)) + float(np.abs(x @ residual)))
     bound = float(np.nextafter(value - (loss + rounding) * _SLACK, -np.inf))

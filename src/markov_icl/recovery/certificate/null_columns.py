@@ -26,7 +26,7 @@ from markov_icl.recovery.certificate.lift import lift_positions
 from markov_icl.tasks.kernels import FinitePrior, exact_stationary
 from markov_icl.tasks.prompts import CorrelatedStart, IndependentStart, MarkovTask
 
-__all__ = ["certificate_vanishes", "kept", "kept_of_S", "problem_vanishes"]
+__all__ = ["certificate_vanishes", "check_sizes", "kept", "kept_of_S", "problem_vanishes"]
 
 _MOST_CHAINS = 20_000
 _INDEPENDENT = 1e-6
@@ -41,7 +41,20 @@ def kept(null: Array) -> NDArray[np.bool_]:
     """
     if null.shape[1] == 0:
         raise ValueError("expected independent null directions; got none")
+    check_sizes(null)
     return _without_block(null.T)
+
+
+def check_sizes(null: Array) -> None:
+    """Refuse columns whose numbers would make elimination in fractions long.
+
+    Raises:
+        ValueError: if a column's numbers are not whole multiples of ``2^-60`` of its largest.
+    """
+    largest = np.abs(null).max(axis=0, initial=0.0)
+    turned = np.ldexp(null, 60 - np.frexp(largest)[1])
+    if not (turned == np.round(turned)).all():
+        raise ValueError("expected null directions of short numbers; got others")
 
 
 def _without_block(rows: Array) -> NDArray[np.bool_]:
@@ -111,7 +124,7 @@ def _features_vanish(task: MarkovTask, merged: Any) -> bool:
         flint.fmpq_mat([[merged[j * m + g, k] for g in range(m)] for j in range(task.blocks)])
         for k in range(merged.ncols())
     ]
-    for queries, contexts in _supports(task):
+    for queries, contexts in _distinct_supports(task):
         z, y = (_columns(task, chains) for chains in (queries, contexts))
         x = _span(z[:, : task.blocks])
         g = _span(vech(y[:, :, None] * y[:, None, :])).transpose()
@@ -120,16 +133,21 @@ def _features_vanish(task: MarkovTask, merged: Any) -> bool:
     return True
 
 
+def _distinct_supports(task: MarkovTask) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Return the supports without those that many kernels share."""
+    return list({(q.tobytes(), c.tobytes()): (q, c) for q, c in _supports(task)}.values())
+
+
 def _supports(task: MarkovTask) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Yield the query and the context chains, ``[chains, L]``, that can occur together, kernel by kernel."""
-    if task.states**task.length > _MOST_CHAINS:
+    kernels = len(task.prior.kernels) if isinstance(task.prior, FinitePrior) else 1
+    if task.states**task.length * kernels > _MOST_CHAINS:
         raise ValueError(f"expected at most {_MOST_CHAINS:,} chains to prove null directions; got more")
     chains = np.array(np.unravel_index(np.arange(task.states**task.length), (task.states,) * task.length)).T
     digits = task.states ** np.arange(task.order)[::-1]
     rows = [chains[:, t : t + task.order] @ digits for t in range(task.length - task.order + 1)]
     steps = [(rows[t - task.order], chains[:, t]) for t in range(task.order, task.length)]
-    kernels = task.prior.kernels if isinstance(task.prior, FinitePrior) else (None,)
-    for kernel in kernels:
+    for kernel in task.prior.kernels if isinstance(task.prior, FinitePrior) else (None,):
         possible = np.ones(len(chains), dtype=bool)
         if kernel is not None:
             positive = np.array([[q > 0 for q in row] for row in kernel])
@@ -154,8 +172,8 @@ def _start_supports(task: MarkovTask, kernel: Any) -> Iterator[tuple[NDArray[np.
 
 
 def _columns(task: MarkovTask, chains: NDArray[np.intp]) -> NDArray[np.object_]:
-    """Return the columns of chains in whole numbers, ``[chains, D]``."""
-    values = np.array([int(v) for v in task.values], dtype=object)
+    """Return the columns of chains exactly, ``[chains, D]``."""
+    values = np.array(task.values, dtype=object)
     shown = [values[chains[:, t - 1]] if t else np.full(len(chains), 1, dtype=object) for t in task.times]
     return np.stack(shown, axis=1)
 

@@ -22,7 +22,7 @@ from markov_icl.recovery.certificate.certificate import Certificate, Leaf
 from markov_icl.recovery.certificate.exact_bound import ball_bound, exact_bound, rounded_down
 from markov_icl.recovery.certificate.floating_bound import floating_bound
 from markov_icl.recovery.certificate.lift import lift, packed_shape, unpack
-from markov_icl.recovery.certificate.null_columns import certificate_vanishes, problem_vanishes
+from markov_icl.recovery.certificate.null_columns import certificate_vanishes, check_sizes, problem_vanishes
 from markov_icl.tasks.spec import task_from_header
 
 __all__ = ["PROOFS", "Verified", "covers", "leaf_bound", "proofs", "verify"]
@@ -89,7 +89,7 @@ def verify(certificate: Certificate, problem: Problem | Posed | None = None, pro
     posed = _posed(certificate, problem)
     size = certificate.dimension**2 * certificate.blocks
     refusal: ValueError | None = None
-    for kind in proofs(posed, size) if proof == "auto" else [proof]:
+    for kind in proofs(posed, size, certificate.leaves) if proof == "auto" else [proof]:
         try:
             lowest = _lowest(certificate, posed, kind)
         except ValueError as error:
@@ -101,13 +101,22 @@ def verify(certificate: Certificate, problem: Problem | Posed | None = None, pro
     raise refusal
 
 
-def proofs(posed: Posed, size: int) -> list[str]:
+def proofs(posed: Posed, size: int, leaves: Sequence[Leaf] = ()) -> list[str]:
     """Return the proofs worth trying for matrices of order ``size``, in this order."""
     exact = posed.given
     if exact is not None and size <= _RATIONAL_SIZE:
         bits = max(int(entry.q).bit_length() + int(entry.p).bit_length() for entry in exact.H.entries())
-        return ["rational"] if bits <= _RATIONAL_BITS else ["interval", "rational"]
+        bits = max([bits, *(_spread(array) for leaf in leaves for array in (leaf.Z, *leaf.S))])
+        if bits <= _RATIONAL_BITS:
+            return ["rational"]
+        return ["interval", "rational"] if bits <= 4 * _RATIONAL_BITS else ["interval", "float"]
     return ["float", "interval"] if size <= _INTERVAL_SIZE else ["float"]
+
+
+def _spread(array: Array) -> int:
+    """Return how many bits the common denominator of an array's numbers takes, about."""
+    exponents = np.frexp(array[array != 0])[1]
+    return int(exponents.max() - exponents.min()) + 53 if len(exponents) else 0
 
 
 def covers(paths: Sequence[tuple[tuple[int, int], ...]]) -> bool:
@@ -144,6 +153,8 @@ def leaf_bound(posed: Posed, leaf: Leaf, cones: Array, kind: str) -> float:
     for C, S in zip(signed, leaf.S, strict=True):
         if not (np.array_equal(C, C.T) and np.array_equal(S, S.T)):
             raise ValueError("expected symmetric cones and S; got another matrix")
+    if leaf.null is not None:
+        check_sizes(leaf.null)
     if leaf.null is not None and not certificate_vanishes(Z, leaf.S, leaf.null):
         raise ValueError("expected Z and S that vanish on the null directions; got others")
     if leaf.null is not None and not problem_vanishes(posed, leaf.null):
@@ -162,7 +173,7 @@ def leaf_bound(posed: Posed, leaf: Leaf, cones: Array, kind: str) -> float:
 def _lowest(certificate: Certificate, posed: Posed, kind: str) -> float:
     """Return the least bound of the leaves; a squared loss is never below 0, whatever they prove, and without any."""
     bounds = [leaf_bound(posed, leaf, certificate.cones, kind) for leaf in certificate.leaves]
-    if posed.task is not None:
+    if posed.task is not None and posed.proved:
         return max(min(bounds, default=0.0), 0.0)
     if not bounds:
         raise ValueError("expected at least one leaf; got none")

@@ -145,7 +145,9 @@ def _verified(search: Search, posed: Posed, tolerance: float) -> Certificate:
             certificate = replace(certificate, leaves=certificate.leaves[: verdict.leaves])
     # Another machine rounds otherwise: ends from floats are stated a little weaker than they are proved here.
     margin = _MARGIN * abs(posed.moments.y2) * float(posed.scale) if verdict.proof == "float" else 0.0
-    lower = verdict.lower - margin if posed.task is None else max(verdict.lower - margin, 0.0)
+    lower = verdict.lower - margin
+    if posed.task is not None and posed.proved:
+        lower = max(lower, 0.0)
     return replace(
         certificate,
         upper=verdict.upper + margin,
@@ -162,7 +164,7 @@ def _first_bound(certificate: Certificate, posed: Posed) -> Verified:
     try:
         return verify(certificate, posed)
     except ValueError:
-        if posed.task is not None:
+        if posed.task is not None and posed.proved:
             return verify(replace(certificate, leaves=()), posed)
         raise ValueError(
             "expected H positive definite, or singular exactly; got one that rounding makes neither "
