@@ -1,6 +1,7 @@
 """Gauss rules for Beta variables: every stored number is the double nearest to the exact one, at any parameters."""
 
 from fractions import Fraction as F
+from itertools import pairwise
 from math import comb
 
 import numpy as np
@@ -46,7 +47,7 @@ def roots_below(a, b, n, x):
     """How many nodes lie in (0, x): changes of sign along the orthogonal polynomials, exactly."""
     values = [value(jacobi(a, b, k), x) for k in range(n + 1)]
     signs = [v > 0 for v in values if v]
-    return sum(one != other for one, other in zip(signs, signs[1:], strict=False))
+    return sum(one != other for one, other in pairwise(signs))
 
 
 def midpoints(double):

@@ -240,6 +240,22 @@ def test_rows_that_go_are_independent_and_rows_that_stay_are_the_rest() -> None:
     assert not certificate_vanishes(np.eye(6) * 1e-300, (), columns)
 
 
+def test_which_rows_a_factor_in_floats_picks_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that it calls independent and that are not: refused, whatever it says of their size."""
+    null = np.array([[1.0, 0], [0, 1], [2, 0], [0, 0]])
+    rows = np.array([[1.0, 0, 2, 0], [0, 1, 0, 0]])  # of W: S vanishes on both
+    S = np.diag([0.0, 0.0, 0.0, 5.0])
+    for pivots in ([0, 2, 1, 3], [1, 3, 0, 2], [2, 3, 0, 1]):
+        monkeypatch.setattr(module.sla, "qr", lambda *_, pivots=pivots, **of: (np.eye(2, 4), np.array(pivots)))
+        with pytest.raises(ValueError, match="independent null directions"):
+            kept(null)
+        with pytest.raises(ValueError, match="independent null directions"):
+            kept_of_S(S, np.kron(np.ones((2, 1)), rows.T))
+    monkeypatch.setattr(module.sla, "qr", lambda *_, **of: (np.eye(2, 4), np.array([0, 1, 2, 3])))
+    assert kept(null).tolist() == [False, False, True, True]
+    assert kept_of_S(S, np.kron(np.ones((2, 1)), rows.T)).tolist() == [False, False, True, True]
+
+
 def test_rounding_goes_the_right_way() -> None:
     for value in (F(1, 3), -F(1, 3), F(1, 2), F(10) ** 30 + F(1, 7), F(2) ** -1080, -(F(2) ** -1080), F(0)):
         low, high = rounded_down(value), rounded_up(value)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from markov_icl.moments.problem import pose
-from markov_icl.moments.system import Moments
+from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.rationals import rational, rational_matrix
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
+from markov_icl.recovery.certificate.exact_bound import ball_bound, exact_bound, rounded_down
 from markov_icl.recovery.certificate.verify import covers, verify
 from markov_icl.recovery.solver.certify import certify
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, StationaryStart
@@ -194,6 +196,20 @@ def test_stated_ends_are_compared_with_what_is_proved(kind: str) -> None:
         verify(replace(plain(), lower=plain().lower + 1e-8), posed(PLAIN), proof=kind)
     weaker = replace(plain(), lower=plain().lower - 1e-3, upper=plain().upper + 1e-3)  # true, and less
     assert verify(weaker, posed(PLAIN), proof=kind).upper < plain().upper + 1e-9
+
+
+@pytest.mark.parametrize("pivot", [3, 7, 11, 13, 19, 23])
+def test_balls_give_their_lower_end(pivot: int) -> None:
+    """``y2 - 1/pivot`` is 1/2 less 2^-330, which 320 bits cannot tell from 1/2: the bound is below all the same."""
+    for tiny in (F(0), F(1, 2**330), -F(1, 2**330)):
+        y2 = F(1, 2) + F(1, pivot) - tiny
+        H = rational_matrix([[pivot, 0, 0], [0, 1, 0], [0, 0, 1]])
+        moments = RationalMoments(H, rational_matrix([[1], [0], [0]]), rational(y2), 1, 2, "given")
+        Z = np.diag([0.0, 1.0, 1.0, 0.0])  # the two products of one coordinate apart: any Z will do here
+        bound = ball_bound(moments, Z, (), ())
+        assert F(bound) <= F(1, 2) - tiny
+        assert bound == pytest.approx(0.5, rel=1e-15)
+        assert exact_bound(moments, Z, (), ()) == rounded_down(F(1, 2) - tiny)
 
 
 def test_another_task_is_refused() -> None:
