@@ -264,7 +264,7 @@ def test_ends_of_older_files_count_for_a_little_less(path: Path) -> None:
             if good:
                 assert verify(Certificate.load(path)).lower == tree().lower
             else:
-                with pytest.raises(ValueError, match="proved only|at most the stated"):
+                with pytest.raises(ValueError, match=r"proved only|at most the stated"):
                     verify(Certificate.load(path))
     for broken in ({"lower": None}, {"upper": "1"}, {"method": 1, "moment_error": None}):
         write(path, old_header(header) | broken, tensors)

@@ -167,7 +167,7 @@ COARSE = 2.0**-20
 
 
 def test_roundings_of_a_factor_are_charged_as_the_theorem_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``|fl(R^T R) - R^T R| <= gamma_n |R|^T |R|`` (Higham, section 3.5), of Frobenius norm at most ``gamma_n |R|^2``."""
+    """``|fl(R^T R) - R^T R| <= gamma_n |R|^T |R|`` (Higham, section 3.5), whose norm is at most ``gamma_n |R|^2``."""
     rng = np.random.default_rng(1)
     for n in (1, 5, 40):
         M = 3 * np.eye(n) + gram(rng, n, 1)[0]

@@ -230,6 +230,8 @@ def test_rows_that_go_are_independent_and_rows_that_stay_are_the_rest() -> None:
     assert keep.sum() == 2
     assert keep[3]
     assert abs(np.linalg.det(null[~keep])) > 0.5
+    for scale in (2.0**-300, 2.0**300):
+        assert kept(null * scale).tolist() == keep.tolist()
     S = np.diag([0.0, 0.0, 3.0])
     columns = np.kron(np.array([1.0, 2.0])[:, None], np.eye(3)[:, :2])
     assert kept_of_S(S, columns).tolist() == [False, False, True]
@@ -246,12 +248,12 @@ def test_which_rows_a_factor_in_floats_picks_is_not_believed(monkeypatch: pytest
     rows = np.array([[1.0, 0, 2, 0], [0, 1, 0, 0]])  # of W: S vanishes on both
     S = np.diag([0.0, 0.0, 0.0, 5.0])
     for pivots in ([0, 2, 1, 3], [1, 3, 0, 2], [2, 3, 0, 1]):
-        monkeypatch.setattr(module.sla, "qr", lambda *_, pivots=pivots, **of: (np.eye(2, 4), np.array(pivots)))
+        monkeypatch.setattr(module.sla, "qr", lambda *_, pivots=pivots, **__: (np.eye(2, 4), np.array(pivots)))
         with pytest.raises(ValueError, match="independent null directions"):
             kept(null)
         with pytest.raises(ValueError, match="independent null directions"):
             kept_of_S(S, np.kron(np.ones((2, 1)), rows.T))
-    monkeypatch.setattr(module.sla, "qr", lambda *_, **of: (np.eye(2, 4), np.array([0, 1, 2, 3])))
+    monkeypatch.setattr(module.sla, "qr", lambda *_, **__: (np.eye(2, 4), np.array([0, 1, 2, 3])))
     assert kept(null).tolist() == [False, False, True, True]
     assert kept_of_S(S, np.kron(np.ones((2, 1)), rows.T)).tolist() == [False, False, True, True]
 
