@@ -68,7 +68,11 @@ def changed(node):
     elif isinstance(node, ast.UnaryOp):
         yield node.operand
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        values = [node.value + 1, node.value - 1] if type(node.value) is int else [2 * node.value, 0.0]
+        values = (
+            [node.value + 1, node.value - 1]
+            if type(node.value) is int
+            else [2 * node.value or 1.0, 0.0][: 1 + bool(node.value)]
+        )
         yield from (ast.Constant(value) for value in values)
     elif isinstance(node, ast.Constant) and type(node.value) is bool:
         yield ast.Constant(not node.value)
@@ -138,11 +142,11 @@ def mutants(text):
 def drawn(count, seed):
     """Return ``count`` mutants ``(file, line, old, new, {file: text})``, as many of a file as its lines ask for."""
     texts = {name: (ROOT / SOURCE / name).read_text() for name in TRUSTED}
-    total, rng, out = sum(text.count("\n") for text in texts.values()), random.Random(seed), []
+    total, out = sum(text.count("\n") for text in texts.values()), []
     for name, text in texts.items():
         found = mutants(text)
         share = min(len(found), max(3, round(count * text.count("\n") / total)))
-        chosen = sorted(rng.sample(found, share), key=lambda mutant: mutant[0])
+        chosen = sorted(random.Random(f"{seed} {name}").sample(found, share), key=lambda mutant: mutant[0])
         out += [(name, line, old, new, {name: words}) for line, old, new, words in chosen]
     return out
 

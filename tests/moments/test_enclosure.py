@@ -34,7 +34,12 @@ TASKS = POLYNOMIAL | {
     "many chains": MarkovTask(length=4, context=10**6),
     "underflow": MarkovTask(length=3, context=2, values=(2, 3), prior=fixed_kernel([[1 - TINY, TINY]] * 2)),
     "underflow, large": MarkovTask(
-        length=3, context=2, values=(10**9 - 1, 10**9), prior=fixed_kernel([[TINY, 1 - TINY]] * 2)
+        states=3,
+        length=3,
+        context=2,
+        values=(0, 1, 10**9),
+        prior=fixed_kernel([[F(1, 2), F(1, 2) - TINY, TINY]] * 3),
+        initial=independent_start(["1/2", "1/2", "0"], 3, 1),
     ),
 }
 
@@ -167,6 +172,8 @@ def test_a_quadratic_with_a_large_h_is_enclosed_and_an_indefinite_one_refused():
     exact = RationalMoments(H, h, rational_matrix([[third]])[0, 0], 1, 2, "given")
     found = pose(exact)
     check_within(found.moments, exact, found.enclosure)
+    assert found.proved
+    assert found.exact is found.given is exact
     assert found.enclosure.size >= 1000 * (1 / 3) ** 0.5
     for H, h in (
         ([[1, 2, 0], [2, 1, 0], [0, 0, 1]], [0, 0, 0]),
