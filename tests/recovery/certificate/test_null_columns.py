@@ -191,6 +191,7 @@ def test_quadratics_answer_by_their_own_fractions() -> None:
     last = np.zeros((4, 1))
     last[3] = 1.0
     assert not problem_vanishes(pose(moments), last)
+    assert not problem_vanishes(pose(replace(moments, h=np.array([0.5, 0.0, 0.0]))), last)
     flat = replace(moments, H=np.diag([1.0, 1.0, 0.0]), h=np.array([0.5, 0.0, 0.0]))
     assert problem_vanishes(pose(flat), last)
     assert not problem_vanishes(pose(replace(flat, h=np.array([0.5, 0.0, 1e-300]))), last)
