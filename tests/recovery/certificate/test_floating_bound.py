@@ -356,6 +356,23 @@ def test_the_upper_end_is_above_all_losses_that_the_enclosure_allows(e: float) -
         assert most <= F(attained(rough, b, A, exactly=False)) <= most * (1 + F(1, 10**5))
 
 
+def test_no_rounding_puts_the_upper_end_below_the_loss() -> None:
+    """Quadratics that are the problem themselves, so that only roundings are charged, close to where they are small."""
+    rng, below = np.random.default_rng(7), 0
+    for _ in range(40):
+        H = gram(rng, 6, 2)[0][:6, :6]
+        b, A = rng.standard_normal(3), rng.standard_normal((3, 1))
+        X = phi(b, A)
+        moments = Moments(H, H @ X, float(X @ H @ X) * (1 + 1e-9), 1, 3, "given")
+        about = pose(moments)
+        exact = about.exact.loss(rational_matrix([[v] for v in phi(exact_array(b), exact_array(A))]))
+        upper = attained(about, b, A, exactly=False)
+        assert F(upper) >= exact
+        assert upper - float(exact) < 1e-13 * moments.y2
+        below += F(moments.loss(X)) < exact
+    assert below > 5  # without any charge
+
+
 def test_parameters_that_underflow_are_charged() -> None:
     """A parameter of 2^-1076 is 0 in floats; where ``h`` is 1e300 it is worth 1e-24, more than 1e-30."""
     H, h = np.diag([1.0, 1.0, 1.0]), np.array([-1e300, 0.0, 0.0])
