@@ -38,8 +38,8 @@ TASKS = POLYNOMIAL | {
         length=3,
         context=2,
         values=(0, 1, 10**9),
-        prior=fixed_kernel([[F(1, 2), F(1, 2) - TINY, TINY]] * 3),
-        initial=independent_start(["1/2", "1/2", "0"], 3, 1),
+        prior=fixed_kernel([[1 - TINY, 0, TINY]] * 3),
+        initial=independent_start([1, 0, 0], 3, 1),
     ),
 }
 
