@@ -1,6 +1,7 @@
 """A certificate's file is a schema: what it says beyond that is refused in one line, and no other file is opened."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_file_round_trip(tmp_path: Path, make) -> None:
         assert (one.null is None) == (other.null is None)
         assert one.null is None or np.array_equal(one.null, other.null)
     assert verify(loaded).lower == found.lower
+
+
+def test_leaves_with_and_without_null_directions_travel_together(tmp_path: Path) -> None:
+    leaf = biased().leaves[0]
+    paths = (((0, 1), (1, 1)), ((0, 1), (1, -1)), ((0, -1),))
+    S = np.zeros((biased().blocks * biased().dimension,) * 2)
+    nulls = (leaf.null[:, :2], None, leaf.null[:, 1:])
+    leaves = tuple(
+        replace(leaf, path=path, S=(S,) * len(path), null=null) for path, null in zip(paths, nulls, strict=True)
+    )
+    made = replace(biased(), leaves=leaves, cones=np.stack([np.eye(biased().dimension)] * 2))
+    made.save(tmp_path / "a.certificate")
+    for one, null in zip(Certificate.load(tmp_path / "a.certificate").leaves, nulls, strict=True):
+        assert (one.null is None) if null is None else np.array_equal(one.null, null)
+    assert np.array_equal(made.null, np.hstack([nulls[0], nulls[2]]))
+    assert plain().null is None
 
 
 def test_a_quadratic_travels_too(tmp_path: Path) -> None:
@@ -236,6 +253,23 @@ def test_older_files_open_where_they_prove_what_they_say(path: Path) -> None:
     write(path, old_header(header) | {"lower": header["lower"] + 1e-6}, tensors)
     with pytest.raises(ValueError, match="proved only"):
         verify(Certificate.load(path))
+
+
+def test_ends_of_older_files_count_for_a_little_less(path: Path) -> None:
+    """No rounding was counted then: ends that are too good by 1e-10 of themselves are taken to be that much weaker."""
+    header, tensors = parts(path)
+    for share, good in ((5e-11, True), (2e-10, False)):
+        for name, sign in (("lower", 1), ("upper", -1)):
+            write(path, old_header(header) | {name: header[name] * (1 + sign * share)}, tensors)
+            if good:
+                assert verify(Certificate.load(path)).lower == tree().lower
+            else:
+                with pytest.raises(ValueError, match=r"proved only|at most the stated"):
+                    verify(Certificate.load(path))
+    for broken in ({"lower": None}, {"upper": "1"}, {"method": 1, "moment_error": None}):
+        write(path, old_header(header) | broken, tensors)
+        with pytest.raises(ValueError, match="expected"):
+            Certificate.load(path)
 
 
 def test_older_files_in_other_coordinates_say_so(tmp_path: Path) -> None:

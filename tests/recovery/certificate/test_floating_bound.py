@@ -7,6 +7,7 @@ import pytest
 
 from markov_icl.features import phi, vech_size
 from markov_icl.moments.enclosure import Enclosure
+from markov_icl.moments.problem import pose
 from markov_icl.moments.system import Moments
 from markov_icl.rationals import exact_array, fraction, rational_matrix
 from markov_icl.recovery.certificate import floating_bound as module
@@ -161,6 +162,105 @@ def test_errors_lower_the_eigenvalue_bound_by_their_norm() -> None:
             smallest_eigenvalue_bound(broken, None)
 
 
+COARSE = 2.0**-20
+"""Roundings as if arithmetic were this coarse: what is charged has to grow with it as the theorems say."""
+
+
+def test_roundings_of_a_factor_are_charged_as_the_theorem_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``|fl(R^T R) - R^T R| <= gamma_n |R|^T |R|`` (Higham, section 3.5), whose norm is at most ``gamma_n |R|^2``."""
+    rng = np.random.default_rng(1)
+    for n in (1, 5, 40):
+        M = 3 * np.eye(n) + gram(rng, n, 1)[0]
+        plainly = smallest_eigenvalue_bound(M, None)
+        trace = float(np.trace(M)) - n * plainly  # |R|^2, but for roundings
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "UNIT", COARSE)
+            coarse = smallest_eigenvalue_bound(M, None)
+        assert n * COARSE * trace <= plainly - coarse <= (n + 20) * COARSE * (trace + 8 * np.abs(M).max())
+
+
+def test_roundings_of_a_bound_are_charged_as_the_theorem_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inner products ``gamma_n |q|.|x|``, a residual ``gamma_(n+1) (|q| + |M| |x|)`` each entry, three sums."""
+    rng = np.random.default_rng(2)
+    for n in (1, 5, 40):
+        M, q = gram(rng, n, 0)[0] + 9 * np.eye(n), rng.standard_normal(n)
+        x = np.linalg.solve(M, q)
+        y2, zero, nothing = 3 + float(q @ x), np.zeros((n, n)), Enclosure(0.0, np.zeros(n), 0.0)
+        plainly = minimum_bound(y2, q, M, zero, nothing)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "UNIT", COARSE)
+            coarse = minimum_bound(y2, q, M, zero, nothing)
+        inner = float(np.abs(q) @ np.abs(x))
+        residual = float(np.abs(x) @ (np.abs(q) + np.abs(M) @ np.abs(x)))
+        need = n * inner + (n + 1) * residual + y2 + 2 * inner
+        assert COARSE * need <= plainly - coarse <= COARSE * (need + 10 * (y2 + inner + residual)) * 1.1
+
+
+def test_roundings_of_the_matrix_are_charged_in_every_entry() -> None:
+    """``Q + Z - sum C (x) S`` in fractions: off by at most what is said, and not by nothing."""
+    rng = np.random.default_rng(3)
+    for steps in (0, 1, 2, 5):
+        Q, Z = rng.standard_normal((6, 6)), rng.standard_normal((6, 6))
+        cones = [rng.standard_normal((2, 2)) for _ in range(steps)]
+        S = [rng.standard_normal((3, 3)) for _ in range(steps)]
+        M, error = module._assemble(Q, Z, cones, S)
+        exact = exact_array(Q) + exact_array(Z)
+        size = np.abs(Q) + np.abs(Z)
+        for C, s in zip(cones, S, strict=True):
+            exact = exact - np.kron(exact_array(C), exact_array(s))
+            size = size + np.abs(np.kron(C, s))
+        assert (abs(exact_array(M) - exact) <= exact_array(error)).all()
+        least = (1 + steps) * 2.0**-53 * size  # a sum each, and half a unit of each product
+        assert (error >= least).all()
+        assert (error <= 4 * least).all()
+
+
+def test_neither_the_estimate_nor_the_factor_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an estimate that is too large, and the factor of another matrix, the bound is still below the truth."""
+    rng = np.random.default_rng(4)
+    M = gram(rng, 6, 1)[0]
+    least = np.linalg.eigvalsh(M)[0]
+    cholesky = module.sla.cholesky
+    monkeypatch.setattr(module, "_estimate", lambda _: 3 * least)
+    with pytest.raises(ValueError, match="no Cholesky factor"):
+        smallest_eigenvalue_bound(M, None)
+    for more in (2 * least, 10.0):
+        monkeypatch.setattr(
+            module.sla, "cholesky", lambda matrix, more=more, **of: cholesky(matrix + more * np.eye(6), **of)
+        )
+        assert smallest_eigenvalue_bound(M, None) <= least
+    monkeypatch.setattr(module, "_estimate", lambda _: least)
+    for factor in (0.0, 0.5, 1.5):
+        monkeypatch.setattr(module.sla, "cholesky", lambda matrix, factor=factor, **of: factor * cholesky(matrix, **of))
+        assert smallest_eigenvalue_bound(M, None) <= least
+
+
+def test_any_solution_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A solver that is wrong, and so a residual that is not small: the bound only gets lower."""
+    rng, n = np.random.default_rng(5), 5
+    M, q = gram(rng, n, 1)[0] + np.eye(n), rng.standard_normal(n)
+    truth = exact_minimum(2.0, q, M)
+    solve, zero, nothing = module.sla.cho_solve, np.zeros((n, n)), Enclosure(0.0, np.zeros(n), 0.0)
+    plainly = minimum_bound(2.0, q, M, zero, nothing)
+    monkeypatch.setattr(module, "_estimate", lambda matrix: float(np.linalg.eigvalsh(matrix)[0]))
+    for spoiled in (
+        lambda x: 0 * x,
+        lambda x: 0.7 * x,
+        lambda x: 1.3 * x,
+        lambda x: x + 0.1,
+        lambda x: x - 0.3 * np.arange(n),
+    ):
+        monkeypatch.setattr(module.sla, "cho_solve", lambda *of, spoiled=spoiled, **more: spoiled(solve(*of, **more)))
+        bound = minimum_bound(2.0, q, M, zero, nothing)
+        assert F(bound) <= truth
+        assert bound <= plainly
+        # q.x + x.r + |r|^2 / lambda, with what the bound takes for lambda
+        x = spoiled(solve((np.linalg.cholesky(M).T, False), q))
+        x = x + spoiled(solve((np.linalg.cholesky(M).T, False), q - M @ x))
+        r = q - M @ x
+        assert bound > 2.0 - q @ x - x @ r - 3 * (r @ r) / np.linalg.eigvalsh(M)[0] * np.diag(M).max() - 1e-9
+
+
 def test_gamma_counts_up() -> None:
     for k in (1, 7, 1000):
         assert F(gamma(k)) >= F(k) * F(2) ** -53 / (1 - F(k) * F(2) ** -53)
@@ -199,7 +299,9 @@ def test_pieces_of_the_lift() -> None:
         (np.eye(3), np.zeros(2), "H \\[3, 3\\] and h \\[3\\]"),
         (np.eye(2), np.zeros(3), "H \\[3, 3\\] and h \\[3\\]"),
         (np.eye(3) * np.nan, np.zeros(3), "finite moments"),
+        (np.diag([1.0, np.inf, 1.0]), np.zeros(3), "finite moments"),
         (np.eye(3), np.full(3, np.inf), "finite moments"),
+        (np.eye(3), np.array([0.0, np.inf, 0.0]), "finite moments"),
         (np.eye(3) + np.triu(np.ones((3, 3)), 1), np.zeros(3), "symmetric H"),
     ):
         moments = object.__new__(Moments)
@@ -236,6 +338,50 @@ def test_the_upper_end_counts_the_errors_of_the_moments() -> None:
             about, plain().b, plain().A, exactly=False
         )
         assert more == pytest.approx(e * size**2, rel=1e-5)
+
+
+@pytest.mark.parametrize("e", [2.0**-10, 2.0**-3])
+def test_the_upper_end_is_above_all_losses_that_the_enclosure_allows(e: float) -> None:
+    """``f + e (s + r.|X|)^2`` in fractions, of which the float bound may not fall short by anything."""
+    from dataclasses import replace
+
+    rng, about = np.random.default_rng(6), posed(PLAIN)
+    rough = replace(about, enclosure=replace(about.enclosure, relative=e))
+    roots, size = exact_array(about.enclosure.roots), F(about.enclosure.size)
+    for _ in range(5):
+        b, A = rng.standard_normal(plain().b.shape), rng.standard_normal(plain().A.shape)
+        X = phi(exact_array(b), exact_array(A))
+        f = about.exact.loss(rational_matrix([[v] for v in X]))
+        most = f + F(e) * (size + sum(r * abs(v) for r, v in zip(roots, X, strict=True))) ** 2
+        assert most <= F(attained(rough, b, A, exactly=False)) <= most * (1 + F(1, 10**5))
+
+
+def test_no_rounding_puts_the_upper_end_below_the_loss() -> None:
+    """Quadratics that are the problem themselves, so that only roundings are charged, close to where they are small."""
+    rng, below = np.random.default_rng(7), 0
+    for _ in range(40):
+        H = gram(rng, 6, 2)[0][:6, :6]
+        b, A = rng.standard_normal(3), rng.standard_normal((3, 1))
+        X = phi(b, A)
+        moments = Moments(H, H @ X, float(X @ H @ X) * (1 + 1e-9), 1, 3, "given")
+        about = pose(moments)
+        exact = about.exact.loss(rational_matrix([[v] for v in phi(exact_array(b), exact_array(A))]))
+        upper = attained(about, b, A, exactly=False)
+        assert F(upper) >= exact
+        assert upper - float(exact) < 1e-13 * moments.y2
+        below += F(moments.loss(X)) < exact
+    assert below > 5  # without any charge
+
+
+def test_parameters_that_underflow_are_charged() -> None:
+    """A parameter of 2^-1076 is 0 in floats; where ``h`` is 1e300 it is worth 1e-24, more than 1e-30."""
+    H, h = np.diag([1.0, 1.0, 1.0]), np.array([-1e300, 0.0, 0.0])
+    about = pose(Moments(H, h, 1e-30, 1, 2, "given"))
+    b, A = np.array([2.0**-538, 0.0]), np.array([[2.0**-538], [0.0]])
+    X = rational_matrix([[v] for v in phi(exact_array(b), exact_array(A))])
+    exact = pose(Moments(H, h, 1e-30, 1, 2, "given")).exact.loss(X)
+    assert exact > F(1, 10**25)
+    assert F(attained(about, b, A, exactly=False)) >= exact
 
 
 def test_the_enlarged_minimum_is_enclosed() -> None:

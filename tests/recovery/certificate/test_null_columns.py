@@ -191,6 +191,7 @@ def test_quadratics_answer_by_their_own_fractions() -> None:
     last = np.zeros((4, 1))
     last[3] = 1.0
     assert not problem_vanishes(pose(moments), last)
+    assert not problem_vanishes(pose(replace(moments, h=np.array([0.5, 0.0, 0.0]))), last)
     flat = replace(moments, H=np.diag([1.0, 1.0, 0.0]), h=np.array([0.5, 0.0, 0.0]))
     assert problem_vanishes(pose(flat), last)
     assert not problem_vanishes(pose(replace(flat, h=np.array([0.5, 0.0, 1e-300]))), last)
@@ -230,6 +231,8 @@ def test_rows_that_go_are_independent_and_rows_that_stay_are_the_rest() -> None:
     assert keep.sum() == 2
     assert keep[3]
     assert abs(np.linalg.det(null[~keep])) > 0.5
+    for scale in (2.0**-300, 2.0**300):
+        assert kept(null * scale).tolist() == keep.tolist()
     S = np.diag([0.0, 0.0, 3.0])
     columns = np.kron(np.array([1.0, 2.0])[:, None], np.eye(3)[:, :2])
     assert kept_of_S(S, columns).tolist() == [False, False, True]
@@ -238,6 +241,22 @@ def test_rows_that_go_are_independent_and_rows_that_stay_are_the_rest() -> None:
     assert certificate_vanishes(np.zeros((6, 6)), (S, np.zeros((3, 3))), columns)
     assert not certificate_vanishes(np.zeros((6, 6)), (S, np.eye(3)), columns)
     assert not certificate_vanishes(np.eye(6) * 1e-300, (), columns)
+
+
+def test_which_rows_a_factor_in_floats_picks_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that it calls independent and that are not: refused, whatever it says of their size."""
+    null = np.array([[1.0, 0], [0, 1], [2, 0], [0, 0]])
+    rows = np.array([[1.0, 0, 2, 0], [0, 1, 0, 0]])  # of W: S vanishes on both
+    S = np.diag([0.0, 0.0, 0.0, 5.0])
+    for pivots in ([0, 2, 1, 3], [1, 3, 0, 2], [2, 3, 0, 1]):
+        monkeypatch.setattr(module.sla, "qr", lambda *_, pivots=pivots, **__: (np.eye(2, 4), np.array(pivots)))
+        with pytest.raises(ValueError, match="independent null directions"):
+            kept(null)
+        with pytest.raises(ValueError, match="independent null directions"):
+            kept_of_S(S, np.kron(np.ones((2, 1)), rows.T))
+    monkeypatch.setattr(module.sla, "qr", lambda *_, **__: (np.eye(2, 4), np.array([0, 1, 2, 3])))
+    assert kept(null).tolist() == [False, False, True, True]
+    assert kept_of_S(S, np.kron(np.ones((2, 1)), rows.T)).tolist() == [False, False, True, True]
 
 
 def test_rounding_goes_the_right_way() -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from markov_icl.moments.problem import pose
-from markov_icl.moments.system import Moments
+from markov_icl.moments.system import Moments, RationalMoments
+from markov_icl.rationals import rational, rational_matrix
 from markov_icl.recovery.certificate.certificate import Certificate, Leaf
+from markov_icl.recovery.certificate.exact_bound import ball_bound, exact_bound, rounded_down
 from markov_icl.recovery.certificate.verify import covers, verify
 from markov_icl.recovery.solver.certify import certify
 from markov_icl.tasks.prompts import MarkovTask, RegressionTask, StationaryStart
@@ -125,6 +127,10 @@ TREES = {
     "A of another size": lambda t: forced(t, A=t.A[:-1]),
     "Z nan": lambda t: with_leaf(t, Z=t.leaves[0].Z * np.nan),
     "S inf": lambda t: with_leaf(t, S=tuple(s + np.inf for s in t.leaves[0].S)),
+    "null directions of another size": lambda t: with_leaf(t, null=np.ones((17, 1))),
+    "null directions flat": lambda t: with_leaf(t, null=np.ones(18)),
+    "null directions of three axes": lambda t: with_leaf(t, null=np.ones((18, 1, 1))),
+    "null directions nan": lambda t: with_leaf(t, null=np.full((18, 1), np.nan)),
     "cones nan": lambda t: replace(t, cones=t.cones * np.nan),
     "b nan": lambda t: replace(t, b=t.b * np.nan),
     "upper nan": lambda t: replace(t, upper=np.nan),
@@ -148,6 +154,10 @@ TREE_WORDS = {
     "A of another size": "expected A of shape",
     "Z nan": "finite numbers in Z",
     "S inf": "finite numbers in S",
+    "null directions of another size": "expected null directions of shape",
+    "null directions flat": "expected null directions of shape",
+    "null directions of three axes": "expected null directions of shape",
+    "null directions nan": "finite numbers in null directions",
     "cones nan": "finite numbers in cones",
     "b nan": "finite numbers in b",
     "upper nan": "finite bounds",
@@ -192,8 +202,27 @@ def test_stated_ends_are_compared_with_what_is_proved(kind: str) -> None:
             verify(replace(plain(), **change), posed(PLAIN), proof=kind)
     with pytest.raises(ValueError, match="proved only"):
         verify(replace(plain(), lower=plain().lower + 1e-8), posed(PLAIN), proof=kind)
+    assert plain().verified == "rational"
+    if kind != "rational":  # another proof than the certificate's own may prove less by 1e-9 of E y^2 = 1/2
+        assert verify(replace(plain(), lower=plain().lower + 0.4e-9), posed(PLAIN), proof=kind).lower < plain().upper
+        with pytest.raises(ValueError, match="proved only"):
+            verify(replace(plain(), lower=plain().lower + 0.6e-9), posed(PLAIN), proof=kind)
     weaker = replace(plain(), lower=plain().lower - 1e-3, upper=plain().upper + 1e-3)  # true, and less
     assert verify(weaker, posed(PLAIN), proof=kind).upper < plain().upper + 1e-9
+
+
+@pytest.mark.parametrize("pivot", [3, 7, 11, 13, 19, 23])
+def test_balls_give_their_lower_end(pivot: int) -> None:
+    """``y2 - 1/pivot`` is 1/2 less 2^-330, which 320 bits cannot tell from 1/2: the bound is below all the same."""
+    for tiny in (F(0), F(1, 2**330), -F(1, 2**330)):
+        y2 = F(1, 2) + F(1, pivot) - tiny
+        H = rational_matrix([[pivot, 0, 0], [0, 1, 0], [0, 0, 1]])
+        moments = RationalMoments(H, rational_matrix([[1], [0], [0]]), rational(y2), 1, 2, "given")
+        Z = np.diag([0.0, 1.0, 1.0, 0.0])  # the two products of one coordinate apart: any Z will do here
+        bound = ball_bound(moments, Z, (), ())
+        assert F(bound) <= F(1, 2) - tiny
+        assert bound == pytest.approx(0.5, rel=1e-15)
+        assert exact_bound(moments, Z, (), ()) == rounded_down(F(1, 2) - tiny)
 
 
 def test_another_task_is_refused() -> None:
@@ -263,6 +292,12 @@ def test_tolerance_is_a_share_of_the_answers_size() -> None:
         assert found.status == "certified"
         assert found.lower / float(scale) ** 2 == pytest.approx(plain().lower, rel=1e-12)
     y2 = posed(PLAIN).moments.y2
+    assert y2 == 0.5  # so that the next quotient is exact, and the gap as large as may be
+    found = verify(plain(), posed(PLAIN))
+    equal = (found.upper - found.lower) / y2
+    assert F(equal) * F(y2) == F(found.upper) - F(found.lower)
+    assert verify(replace(plain(), tolerance=equal), posed(PLAIN)).status == "certified"
+    assert verify(replace(plain(), tolerance=float(np.nextafter(equal, 0))), posed(PLAIN)).status == "bound"
     gap = plain().gap / y2
     assert verify(replace(plain(), tolerance=1.01 * gap), posed(PLAIN)).status == "certified"
     assert verify(replace(plain(), tolerance=0.99 * gap), posed(PLAIN)).status == "bound"

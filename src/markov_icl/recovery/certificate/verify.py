@@ -246,7 +246,7 @@ def _check_shapes(certificate: Certificate) -> None:
         for S in leaf.S:
             _expect("S", S, (m, m))
         if leaf.null is not None:
-            _expect("null directions", leaf.null, (D * m, *leaf.null.shape[1:2]))
+            _expect("null directions", leaf.null, (D * m, leaf.null.shape[-1] if leaf.null.ndim > 1 else 1))
     if not all(np.isfinite(value) for value in (certificate.upper, certificate.lower, certificate.tolerance)):
         raise ValueError("expected finite bounds and tolerance; got nan or inf")
 
