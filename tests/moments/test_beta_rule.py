@@ -131,14 +131,24 @@ def test_a_ball_between_two_doubles_has_no_nearest_one():
     import flint
 
     with flint.ctx.workprec(100):
-        assert _nearest(flint.arb(0.1)) == 0.1
-        assert _nearest(flint.arb(1) / 3) == 1 / 3
-        assert _nearest(flint.arb("nan")) is None
-        assert _nearest(flint.arb(1) + flint.arb("inf")) is None
+        assert _nearest(flint.arb(0.1), False) == 0.1
+        assert _nearest(flint.arb(1) / 3, False) == 1 / 3
+        assert _nearest(flint.arb("nan"), False) is None
+        assert _nearest(flint.arb(1) + flint.arb("inf"), False) is None
         middle = flint.arb(1) + flint.arb(2) ** -53  # halfway between two doubles, then a ball around it
-        assert _nearest(flint.arb(middle, 2.0**-80)) is None
-        assert _nearest(flint.arb(middle + flint.arb(2) ** -70, 2.0**-80)) == 1 + 2.0**-52
-        assert _nearest(flint.arb(middle - flint.arb(2) ** -70, 2.0**-80)) == 1
+        assert _nearest(flint.arb(middle, 2.0**-80), False) is None
+        assert _nearest(flint.arb(middle + flint.arb(2) ** -70, 2.0**-80), False) == 1 + 2.0**-52
+        assert _nearest(flint.arb(middle - flint.arb(2) ** -70, 2.0**-80), False) == 1
+        assert _nearest(flint.arb(middle, 2.0**-80), True) in (1, 1 + 2.0**-52)  # no precision decides: either will do
+        assert _nearest(flint.arb(middle, 1.0), True) is None
+
+
+def test_a_weight_halfway_between_two_doubles_ends():
+    """Three nodes, ``a = b``: the middle weight ``4 a / (3 (2 a + 1))`` is exactly ``(2^53 + 1) / 2^54``."""
+    a = F(27021597764222979, 18014398509481978)
+    weight = F(4, 3) * a / (2 * a + 1)
+    assert weight == F(2**53 + 1, 2**54)
+    assert abs(F(float(beta_rule(a, a, 3)[2][1])) - weight) <= F(1, 2**54)
 
 
 @pytest.mark.parametrize(("a", "b", "nodes"), [(F(1), F(1), 5), (F(1, 10**9), F(7, 3), 4), (F(2), F(3), 1)])

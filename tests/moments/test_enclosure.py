@@ -249,7 +249,12 @@ def pose_exactly(task):
 
 
 def test_what_is_given_is_taken_as_it_is():
-    moments = quadratic([[2, 1, 0], [0, 2, 0], [0, 0, 1]], [1, 0, 0], 3)  # x^T H x only sees the mean with H^T
+    with pytest.raises(ValueError, match="symmetric H"):  # the mean with H^T would be rounded
+        pose(quadratic([[2, 1, 0], [0, 2, 0], [0, 0, 1]], [1, 0, 0], 3))
+    for h, y2 in (([np.nan, 0, 0], 3), ([1, 0, 0], np.inf)):
+        with pytest.raises(ValueError, match="finite numbers"):
+            pose(quadratic([[2, 0, 0], [0, 2, 0], [0, 0, 1]], h, y2))
+    moments = quadratic([[2, 0.5, 0], [0.5, 2, 0], [0, 0, 1]], [1, 0, 0], 3)
     posed = pose(moments)
     assert np.array_equal(posed.moments.H, [[2, 0.5, 0], [0.5, 2, 0], [0, 0, 1]])
     assert posed.enclosure.relative == 0
