@@ -96,6 +96,7 @@ WITHOUT_ZEROS = {
         (tuple(tuple(F(r + s + 1, 4 * r + 10) for s in range(4)) for r in range(4)),), (F(1),)
     )),
     "order 2": MarkovTask(order=2, length=3, context=3, values=(2, 3), prior=generic(4, 2)),
+    "order 3": MarkovTask(order=3, length=4, context=3, values=(2, 3), prior=generic(8, 2)),
     "finite": MarkovTask(length=3, context=3, values=(2, 3), prior=TWO_KERNELS),
     "finite, stationary": MarkovTask(
         length=4, context=3, values=(2, 3), prior=TWO_KERNELS, initial=StationaryStart()
@@ -177,6 +178,7 @@ def test_a_quadratic_with_a_large_h_is_enclosed_and_an_indefinite_one_refused():
     assert found.enclosure.size >= 1000 * (1 / 3) ** 0.5
     for H, h in (
         ([[1, 2, 0], [2, 1, 0], [0, 0, 1]], [0, 0, 0]),
+        ([[1, -2, 0], [-2, 1, 0], [0, 0, 1]], [0, 0, 0]),
         ([[1, 0, 0], [0, -1, 0], [0, 0, 1]], [0, 1, 0]),
         ([[1, 0, 0], [0, 1, 0], [0, 0, 0]], [0, 0, 1]),
     ):

@@ -168,6 +168,8 @@ def test_every_field_is_needed(path: Path, field: str) -> None:
         ('{"lower": Infinity}', "finite numbers"),
         ('{"lower": -Infinity}', "finite numbers"),
         ('{"nodes": ' + "9" * 30 + "}", "at most 18 digits"),
+        ('{"nodes": ' + "9" * 19 + "}", "at most 18 digits"),
+        ('{"nodes": ' + "9" * 18 + "}", "in the header; got none"),
         ('{"x": "' + "a" * 1_000_001 + '"}', "at most 1,000,000 characters"),
     ],
 )

@@ -62,6 +62,14 @@ def test_data_that_may_be_indefinite_is_refused() -> None:
         scalar(1.0, 1e308, 1e-308, 0.0, 0.0, 0.0)
 
 
+def test_quadratics_of_the_smallest_numbers_are_bounded_too() -> None:
+    """Where products underflow, by the absolute amount that each can lose."""
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        q, m, y2 = 2.0**-535 * rng.uniform(1, 2), rng.uniform(1, 2), 2.0**-1060
+        assert F(scalar(y2, q, m, 0.0, 0.0, 0.0)) <= worst(y2, q, m, 0.0, 0.0, 0.0)
+
+
 def test_errors_of_the_matrix_are_charged_in_every_entry() -> None:
     """``M = I``, one entry known to 1/100 only: the bound holds for both ends of it."""
     q = np.array([0.3, 0.4])
@@ -309,6 +317,9 @@ def test_pieces_of_the_lift() -> None:
             object.__setattr__(moments, name, value)
         with pytest.raises(ValueError, match=words):
             lift(moments)
+    for y2 in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="finite moments"):
+            lift(Moments(np.eye(3), np.zeros(3), float(y2), 1, 2, "given"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -181,6 +181,10 @@ def test_supports_of_kernels_and_correlated_starts_are_joint() -> None:
     assert not problem_vanishes(pose(tied), column(task, [1, 0], 0, 0))
     loose = replace(tied, initial=CorrelatedStart(F(1, 2), (0, F(1, 2))))
     assert not problem_vanishes(pose(loose), column(task, [0, 1], 0, 1))
+    longer = replace(tied, length=3)
+    last = column(longer, [1, 0, 0], 1, 0)  # x_2 G_11: queries (0, 1, 0), and contexts (0, 1, 0), so G_11 = 0
+    assert problem_vanishes(pose(longer), last)
+    assert not problem_vanishes(pose(replace(longer, initial=CorrelatedStart(F(1, 2), (F(1, 9), 1)))), last)
     certain = replace(tied, initial=CorrelatedStart(0, (0, 1)))  # the query never starts in 1
     assert problem_vanishes(pose(certain), column(task, [1, 0], 0, 0))
 
