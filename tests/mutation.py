@@ -2,7 +2,7 @@
 
 The package and its tests are copied to a temporary folder; one mutant at a time is written there and the tests about
 the trusted base run against it until one fails. Two kinds: one removal of a check or an error term each, by hand
-(`tests/mutation_by_hand.py`), and random ones (`--count 200 --seed 1`), spread over the files by their lines.
+(`tests/mutation_by_hand.py`), and random ones (`--count 160 --seed 1`), spread over the files by their lines.
 """
 
 import argparse
@@ -233,7 +233,7 @@ def survivors(chosen, log):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--by-hand", action="store_true", help="the removals listed in tests/mutation_by_hand.py")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--count", type=int, default=160)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="mutants whose file:line, old or new text has this in it")
     options = parser.parse_args()
