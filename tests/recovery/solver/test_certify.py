@@ -200,7 +200,7 @@ def test_singular_quadratic(d: int, tight: bool) -> None:
     moments = chain_moments(d, 10, 1.0)
     certificate = certify(moments, time_limit=10.0)
     assert certificate.null is not None
-    assert certificate.verified == "float"
+    assert certificate.verified in ("float", "interval")  # which one succeeds first depends on the BLAS
     assert -1e-12 <= certificate.gap <= (1e-6 if tight else 3e-3)
     assert "null directions" in verify(certificate, moments).reason
 
